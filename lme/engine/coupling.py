@@ -1,0 +1,230 @@
+"""Coupling of a batched factor to the columns that are treated densely.
+
+Eliminating a factor whose blocks are ``A_j`` (one per level) changes the matrix over
+the remaining columns by ``sum_j B_j' P_j B_j``, where ``B_j`` holds the cross-products
+of level j with those columns. Two representations give the same numbers: a dense
+array, and, where few columns meet each level, a constant sparse matrix ``T`` that
+maps the entries of all ``P_j`` to the update at once (its transpose is the adjoint).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.linalg import blas
+
+from lme.engine.crossproducts import Pairs
+
+Array = NDArray[np.float64]
+
+#: Most entries that the constant matrix may have (12 bytes each).
+MAX_ENTRIES = 30_000_000
+#: A multiply-add in sparse code costs about as much as this many in a matrix product.
+SPARSE_COST = 30.0
+
+
+def batched_product(left: Array, right: Array) -> Array:
+    """``left_j @ right_j`` for stacks of small matrices."""
+    if left.shape[-1] == 1:
+        # Broadcasting beats one matrix product per level by a factor of five.
+        return left * right
+    return left @ right
+
+
+def sum_products(left: Array, right: Array) -> Array:
+    """``sum_j left_j' right_j`` as one matrix product."""
+    rows = left.shape[0] * left.shape[1]
+    return left.reshape(rows, -1).T @ right.reshape(rows, -1)
+
+
+class DenseCoupling:
+    """All of ``B`` as an array of shape (l, p, m)."""
+
+    def __init__(self, values: Array) -> None:
+        self.values = values
+
+    def update(self, P: Array) -> Array:
+        """``sum_j B_j' P_j B_j``, shape (m, m)."""
+        return sum_products(self.values, batched_product(P, self.values))
+
+    def quadratic(self, middle: Array) -> Array:
+        """``B_j M B_j'`` for symmetric M (m, m), shape (l, p, p)."""
+        l, p, m = self.values.shape
+        half = (self.values.reshape(l * p, m) @ middle).reshape(l, p, m)
+        if p == 1:
+            return np.einsum("lam,lam->l", half, self.values).reshape(l, 1, 1)
+        return half @ self.values.transpose(0, 2, 1)
+
+    def right(self, columns: Array) -> Array:
+        """``B_j C`` for C (m, r), shape (l, p, r)."""
+        l, p, m = self.values.shape
+        return (self.values.reshape(l * p, m) @ columns).reshape(l, p, -1)
+
+    def left(self, stack: Array) -> Array:
+        """``sum_j B_j' Y_j`` for Y (l, p, r), shape (m, r)."""
+        return sum_products(self.values, stack)
+
+
+def _column_entries(
+    pairs: Sequence[Pairs], offsets: Sequence[int]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+    """Entries of B sorted by level and column: level, column, and the p values of each."""
+    levels, columns, values = [], [], []
+    for pair, offset in zip(pairs, offsets, strict=True):
+        count, p, width = pair.blocks.shape
+        levels.append(np.repeat(pair.rows, width))
+        columns.append(
+            (offset + pair.cols[:, None] * width + np.arange(width)).ravel()
+        )
+        values.append(pair.blocks.transpose(0, 2, 1).reshape(count * width, p))
+    level, column = np.concatenate(levels), np.concatenate(columns)
+    order = np.lexsort((column, level))
+    return level[order], column[order], np.concatenate(values)[order]
+
+
+class SparseCoupling:
+    """``B`` by its nonzeros, with the update as a constant sparse matrix.
+
+    Levels that meet very many columns are kept as rows of a dense array instead:
+    their number of products grows with the square of the columns they meet.
+    Of symmetric results only the lower triangle is formed.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pairs], offsets: Sequence[int], levels: int, p: int, m: int
+    ) -> None:
+        self.levels, self.p, self.m = levels, p, m
+        level, column, value = _column_entries(pairs, offsets)
+        rows = (level[:, None] * p + np.arange(p)).ravel()
+        self.B = sparse.csr_matrix(
+            (value.ravel(), (rows, np.repeat(column, p))), shape=(levels * p, m)
+        )
+        self.Bt = self.B.T.tocsr()
+        count = np.bincount(level, minlength=levels)
+        light = _light_levels(count, p, m)
+        self.heavy = np.flatnonzero(~light)
+        keep = light[level]
+        self._build(level[keep], column[keep], value[keep])
+        heavy_rows = (self.heavy[:, None] * p + np.arange(p)).ravel()
+        self.rows = self.B[heavy_rows].toarray()
+
+    def _build(
+        self, level: NDArray[np.intp], column: NDArray[np.intp], value: Array
+    ) -> None:
+        """The transposed constant matrices, one for each entry (a, b) of P."""
+        count = np.bincount(level, minlength=self.levels)
+        start = np.cumsum(count) - count
+        position = np.arange(level.size) - start[level]
+        first = np.repeat(np.arange(level.size), position + 1)
+        ends = np.cumsum(position + 1)
+        within = np.arange(first.size) - np.repeat(ends - position - 1, position + 1)
+        second = start[level[first]] + within
+        dtype = np.int32 if self.m**2 < 2**31 else np.int64
+        flat = (column[first] * self.m + column[second]).astype(dtype)
+        indptr = np.concatenate([[0], np.cumsum(count * (count + 1) // 2)])
+        one, two = value[first], value[second]
+        self.entries = [(a, b) for a in range(self.p) for b in range(a, self.p)]
+        self.maps = []
+        for a, b in self.entries:
+            data = one[:, a] * two[:, b]
+            if a != b:
+                data += one[:, b] * two[:, a]
+            self.maps.append(
+                sparse.csr_matrix(
+                    (data, flat, indptr), shape=(self.levels, self.m**2), copy=False
+                )
+            )
+
+    def update(self, P: Array) -> Array:
+        """``sum_j B_j' P_j B_j``, shape (m, m); lower triangle only."""
+        flat = self.maps[0].T @ P[:, 0, 0]
+        for (a, b), mapping in zip(self.entries[1:], self.maps[1:], strict=True):
+            flat += mapping.T @ P[:, a, b]
+        out = flat.reshape(self.m, self.m)
+        if self.heavy.size:
+            if self.p == 1:
+                G = self.rows * np.sqrt(P[self.heavy, 0, 0])[:, None]
+                out += blas.dsyrk(1.0, G.T).T
+            else:
+                stack = self.rows.reshape(self.heavy.size, self.p, self.m)
+                out += sum_products(stack, P[self.heavy] @ stack)
+        return out
+
+    def quadratic(self, middle: Array) -> Array:
+        """``B_j M B_j'`` for symmetric M (m, m), shape (l, p, p)."""
+        out = np.empty((self.levels, self.p, self.p))
+        # The maps hold the lower triangle only, so what is off the diagonal counts
+        # twice: fold the diagonal's share back by halving it.
+        folded = 2.0 * middle
+        folded[np.diag_indices(self.m)] *= 0.5
+        vector = folded.ravel()
+        for (a, b), mapping in zip(self.entries, self.maps, strict=True):
+            value = mapping @ vector
+            out[:, a, b] = value if a == b else 0.5 * value
+            out[:, b, a] = out[:, a, b]
+        if self.heavy.size:
+            half = self.rows @ middle
+            shape = (self.heavy.size, self.p, self.m)
+            if self.p == 1:
+                out[self.heavy, 0, 0] = np.einsum("lm,lm->l", half, self.rows)
+            else:
+                out[self.heavy] = half.reshape(shape) @ self.rows.reshape(
+                    shape
+                ).transpose(0, 2, 1)
+        return out
+
+    def right(self, columns: Array) -> Array:
+        """``B_j C`` for C (m, r), shape (l, p, r)."""
+        return (self.B @ columns).reshape(self.levels, self.p, -1)
+
+    def left(self, stack: Array) -> Array:
+        """``sum_j B_j' Y_j`` for Y (l, p, r), shape (m, r)."""
+        return self.Bt @ stack.reshape(self.levels * self.p, -1)
+
+
+def _light_levels(count: NDArray[np.intp], p: int, m: int) -> NDArray[np.bool_]:
+    """Levels whose products are cheaper, and affordable, one by one."""
+    entries = count * (count + 1) // 2 * (p * (p + 1) // 2)
+    light = entries * SPARSE_COST <= m * m * p
+    order = np.argsort(entries, kind="stable")
+    affordable = np.empty(count.size, dtype=bool)
+    affordable[order] = np.cumsum(entries[order]) <= MAX_ENTRIES
+    return light & affordable
+
+
+def couple(
+    pairs: Sequence[Pairs],
+    offsets: Sequence[int],
+    levels: int,
+    p: int,
+    m: int,
+    dense: bool = False,
+) -> DenseCoupling | SparseCoupling:
+    """The cheaper of the two representations.
+
+    Parameters
+    ----------
+    pairs : sequence of Pairs
+        Cross-products of the batched factor with each dense factor.
+    offsets : sequence of int
+        First dense column of each of these factors.
+    levels, p : int
+        Levels and columns of the batched factor.
+    m : int
+        Number of dense columns.
+    dense : bool
+        Take the dense one in any case.
+    """
+    nonzeros = sum(pair.blocks.size for pair in pairs)
+    if dense or levels * p * m <= 300_000 or nonzeros > 0.3 * levels * p * m:
+        values = np.zeros((levels, p, m))
+        for pair, offset in zip(pairs, offsets, strict=True):
+            width = pair.blocks.shape[2]
+            columns = offset + pair.cols[:, None] * width + np.arange(width)
+            # (pair, width) index arrays around the slice put p last
+            values[pair.rows[:, None], :, columns] = pair.blocks.transpose(0, 2, 1)
+        return DenseCoupling(values)
+    return SparseCoupling(pairs, offsets, levels, p, m)

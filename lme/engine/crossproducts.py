@@ -1,0 +1,225 @@
+"""The cross-products of [Z1 .. ZK X y]: one pass over the rows, then n is gone.
+
+Everything that a linear mixed model needs of its data is ``A = [Z X y]'[Z X y]``
+(`numerics`, section 1). It is kept by blocks: small dense blocks of one level of one
+factor, or of an observed pair of levels of two factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lme.engine.relcov import Factor
+
+Array = NDArray[np.float64]
+
+#: Rows times products of widths above which the products are formed in chunks.
+_CHUNK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Cross-product of two factors on the pairs of levels that occur together.
+
+    Attributes
+    ----------
+    rows, cols : (m,) intp
+        Levels of the first and second factor; sorted by row, then column.
+    blocks : (m, p1, p2) float64
+    shape : (int, int)
+        Numbers of levels of the two factors.
+    """
+
+    rows: NDArray[np.intp]
+    cols: NDArray[np.intp]
+    blocks: Array
+    shape: tuple[int, int]
+
+    @cached_property
+    def matrix(self) -> sparse.csr_matrix:
+        """The products as one sparse matrix, (rows * p1) x (cols * p2)."""
+        count, p1, p2 = self.blocks.shape
+        shape = (self.shape[0] * p1, self.shape[1] * p2)
+        if p1 == p2 == 1:
+            coo = (self.blocks.ravel(), (self.rows, self.cols))
+            return sparse.csr_matrix(coo, shape=shape)
+        starts = np.searchsorted(self.rows, np.arange(self.shape[0] + 1))
+        return sparse.bsr_matrix((self.blocks, self.cols, starts), shape=shape).tocsr()
+
+    @cached_property
+    def transposed(self) -> sparse.csr_matrix:
+        """The transpose of `matrix`, by rows too."""
+        return self.matrix.T.tocsr()
+
+    def transpose(self) -> Pairs:
+        """The same products with the factors' roles exchanged."""
+        order = np.lexsort((self.rows, self.cols))
+        return Pairs(
+            self.cols[order],
+            self.rows[order],
+            np.ascontiguousarray(self.blocks[order].transpose(0, 2, 1)),
+            self.shape[::-1],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CrossProducts:
+    """``[Z X y]'[Z X y]`` by blocks.
+
+    Attributes
+    ----------
+    levels, widths : tuple of int
+        Levels ``l_f`` and columns ``p_f`` of each grouping factor.
+    diagonal : tuple of (l, p, p) arrays
+        ``Z_f' Z_f``, block diagonal.
+    pairs : dict of (f, g) with f < g to Pairs
+        ``Z_f' Z_g``.
+    dense : tuple of (l, p, px + 1) arrays
+        ``Z_f' [X y]``.
+    gram : (px + 1, px + 1) array
+        ``[X y]' [X y]``.
+    """
+
+    levels: tuple[int, ...]
+    widths: tuple[int, ...]
+    diagonal: tuple[Array, ...]
+    pairs: dict[tuple[int, int], Pairs]
+    dense: tuple[Array, ...]
+    gram: Array
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of random effects of each factor."""
+        return tuple(
+            levels * p for levels, p in zip(self.levels, self.widths, strict=True)
+        )
+
+    def between(self, f: int, g: int) -> Pairs:
+        """``Z_f' Z_g`` for any two different factors."""
+        return self.pairs[f, g] if f < g else self.pairs[g, f].transpose()
+
+
+def _products(
+    index: NDArray[np.intp], size: int, left: Array, right: Array
+) -> Array:
+    """Sum over rows of ``left_i right_i'`` by `index`, shape (size, p1, p2)."""
+    n, p1 = left.shape
+    p2 = right.shape[1]
+    if p1 == p2 == 1:
+        weights = left[:, 0] if right is left else None
+        flat = left[:, 0] * right[:, 0] if weights is None else weights * weights
+        return np.bincount(index, flat, size).reshape(size, 1, 1)
+    width = p1 * p2
+    if n * width <= _CHUNK and width <= 16:
+        flat_index = (index[:, None] * width + np.arange(width)).ravel()
+        flat = (left[:, :, None] * right[:, None, :]).ravel()
+        return np.bincount(flat_index, flat, size * width).reshape(size, p1, p2)
+    out = np.empty((size, p1, p2))
+    for a in range(p1):
+        for b in range(p2):
+            if right is left and b < a:
+                out[:, a, b] = out[:, b, a]
+            else:
+                out[:, a, b] = np.bincount(index, left[:, a] * right[:, b], size)
+    return out
+
+
+def _observed(
+    first: Factor, second: Factor
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Observed pairs of levels (rows, cols) and the pair of each row of the data."""
+    key = first.codes * second.levels + second.codes
+    cells = first.levels * second.levels
+    if cells <= 8 * key.size + 4096:
+        present = np.zeros(cells, dtype=bool)
+        present[key] = True
+        unique = np.flatnonzero(present)
+        position = np.empty(cells, dtype=np.intp)
+        position[unique] = np.arange(unique.size)
+        index = position[key]
+    else:
+        unique, index = np.unique(key, return_inverse=True)
+    return unique // second.levels, unique % second.levels, index
+
+
+def _with_dense(factor: Factor, dense: Array) -> Array:
+    """``Z_f' [X y]``, shape (l, p, px + 1)."""
+    n, p = factor.values.shape
+    out = np.empty((factor.levels, p, dense.shape[1]))
+    indptr = np.arange(n + 1)
+    for a in range(p):
+        Z = sparse.csr_matrix(
+            (factor.values[:, a], factor.codes, indptr),
+            shape=(n, factor.levels),
+            copy=False,
+        )
+        out[:, a, :] = Z.T @ dense
+    return out
+
+
+def cross_products(factors: Sequence[Factor], X: Array, y: Array) -> CrossProducts:
+    """Form the cross-products in one pass over the rows.
+
+    Parameters
+    ----------
+    factors : sequence of Factor
+    X : (n, px) array
+    y : (n,) array
+        All already multiplied by the square roots of the weights.
+    """
+    dense = np.column_stack([X, y])
+    pairs = {}
+    for g, second in enumerate(factors):
+        for f, first in enumerate(factors[:g]):
+            rows, cols, index = _observed(first, second)
+            blocks = _products(index, rows.size, first.values, second.values)
+            shape = first.levels, second.levels
+            pairs[f, g] = Pairs(rows, cols, blocks, shape)
+    return CrossProducts(
+        levels=tuple(factor.levels for factor in factors),
+        widths=tuple(factor.values.shape[1] for factor in factors),
+        diagonal=tuple(
+            _products(factor.codes, factor.levels, factor.values, factor.values)
+            for factor in factors
+        ),
+        pairs=pairs,
+        dense=tuple(_with_dense(factor, dense) for factor in factors),
+        gram=dense.T @ dense,
+    )
+
+
+def multiply(A: CrossProducts, vectors: Sequence[Array]) -> tuple[list[Array], Array]:
+    """Products of A with random effects.
+
+    Parameters
+    ----------
+    vectors : sequence of (l, p, r) arrays
+        Coefficients ``c`` of each factor, r right-hand sides.
+
+    Returns
+    -------
+    list of (l, p, r) arrays
+        ``Z'Z c``.
+    (px + 1, r) array
+        ``[X y]'Z c``.
+    """
+    out = [
+        block * vector if block.shape[1] == 1 else block @ vector
+        for block, vector in zip(A.diagonal, vectors, strict=True)
+    ]
+    r = vectors[0].shape[2]
+    flat = [vector.reshape(-1, r) for vector in vectors]
+    for (f, g), pair in A.pairs.items():
+        out[f] += (pair.matrix @ flat[g]).reshape(out[f].shape)
+        out[g] += (pair.transposed @ flat[f]).reshape(out[g].shape)
+    below = sum(
+        dense.reshape(len(vector), -1).T @ vector
+        for dense, vector in zip(A.dense, flat, strict=True)
+    )
+    return out, np.asarray(below)

@@ -1,0 +1,206 @@
+"""Grouping factors and the template of the relative covariance factor Lambda.
+
+Terms that share a grouping factor are amalgamated: their columns stand side by side
+in one block per level, and their factors on the diagonal of one ``lambda``. The
+search works in a basis in which the columns of each term have unit mean squares and,
+where the structure allows it, no cross-products; a user's units never reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lme.covariance import Structure
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One random-effects term as arrays.
+
+    Attributes
+    ----------
+    codes : (n,) intp
+        Level of each row, 0-based.
+    levels : int
+        Number of levels.
+    values : (n, p) float64
+        The term's columns.
+    structure : Structure
+        Maps the term's parameters to its ``p x p`` factor.
+    group : int
+        Index of the grouping factor; terms with one group share their codes.
+    """
+
+    codes: NDArray[np.intp]
+    levels: int
+    values: Array
+    structure: Structure
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A grouping factor with the columns of all its terms.
+
+    Attributes
+    ----------
+    codes : (n,) intp
+    levels : int
+    values : (n, p) float64
+        Columns in the internal basis, multiplied by the square root of the weights.
+    """
+
+    codes: NDArray[np.intp]
+    levels: int
+    values: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where one term stands: its factor, columns, parameters and change of basis.
+
+    ``lambda (user's basis) = basis @ lambda (internal)``; `basis` is lower
+    triangular, so that zeros on the diagonal stay where they are.
+    """
+
+    factor: int
+    columns: slice
+    theta: slice
+    structure: Structure
+    basis: Array
+    inverse: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """How the parameter vector fills the factors' ``lambda`` matrices."""
+
+    slots: tuple[Slot, ...]
+    widths: tuple[int, ...]
+    size: int
+
+    def split(self, theta: Array) -> list[Array]:
+        """Each term's own parameters, in the order of the terms."""
+        return [theta[slot.theta] for slot in self.slots]
+
+    def lambdas(self, theta: Array) -> list[Array]:
+        """Per factor ``lambda`` (p, p) in the internal basis."""
+        out = [np.zeros((p, p)) for p in self.widths]
+        for slot in self.slots:
+            p = slot.columns.stop - slot.columns.start
+            block = slot.structure.factor(theta[slot.theta], p)
+            out[slot.factor][slot.columns, slot.columns] = block
+        return out
+
+    def jacobians(self, theta: Array) -> list[Array]:
+        """Per term ``d lambda / d theta``, shape (size, p, p)."""
+        return [
+            slot.structure.jacobian(
+                theta[slot.theta], slot.columns.stop - slot.columns.start
+            )
+            for slot in self.slots
+        ]
+
+    def external(self, theta: Array) -> Array:
+        """Parameters in the user's basis from those of the search."""
+        out = np.empty(self.size)
+        for slot in self.slots:
+            p = slot.columns.stop - slot.columns.start
+            block = slot.structure.factor(theta[slot.theta], p)
+            out[slot.theta] = slot.structure.pack(slot.basis @ block)
+        return out
+
+    def internal(self, theta: Array) -> Array:
+        """Parameters of the search from those in the user's basis."""
+        out = np.empty(self.size)
+        for slot in self.slots:
+            p = slot.columns.stop - slot.columns.start
+            block = slot.structure.factor(np.asarray(theta, float)[slot.theta], p)
+            out[slot.theta] = slot.structure.pack(slot.inverse @ block)
+        return out
+
+
+def _reverse_cholesky(gram: Array) -> Array:
+    """Lower-triangular ``L`` with ``L' L = gram``."""
+    return np.linalg.cholesky(gram[::-1, ::-1])[::-1, ::-1].T
+
+
+def _basis(values: Array, structure: Structure) -> tuple[Array, Array]:
+    """Change of basis ``T`` (p, p) and its inverse; the new columns are ``V T``."""
+    p = values.shape[1]
+    gram = values.T @ values / max(len(values), 1)
+    scale = np.sqrt(gram.diagonal())
+    scale = np.where(scale > 0, scale, 1.0)
+    if structure.basis == "triangular" and p > 1:
+        try:
+            L = _reverse_cholesky(gram / np.outer(scale, scale))
+        except np.linalg.LinAlgError:
+            L = np.eye(p)
+        # Nearly collinear columns would only trade one bad basis for another.
+        if L.diagonal().min() > 1e-5:
+            inverse = L * scale
+            return np.linalg.inv(inverse), inverse
+    if structure.basis in ("triangular", "diagonal"):
+        return np.diag(1.0 / scale), np.diag(scale)
+    return np.eye(p), np.eye(p)
+
+
+def assemble(
+    terms: Sequence[Term], sqrt_weights: Array | None
+) -> tuple[tuple[Factor, ...], Template]:
+    """Amalgamate terms by grouping factor and lay out the parameters.
+
+    Parameters
+    ----------
+    terms : sequence of Term
+        In the order in which the parameters run.
+    sqrt_weights : (n,) array or None
+        Square roots of the case weights.
+
+    Returns
+    -------
+    factors : tuple of Factor
+        One for each group, in order of first appearance.
+    template : Template
+    """
+    groups: dict[int, int] = {}
+    columns: list[list[Array]] = []
+    shapes: list[tuple[NDArray[np.intp], int]] = []
+    slots: list[Slot] = []
+    offset = 0
+    for term in terms:
+        values = np.ascontiguousarray(term.values, dtype=float)
+        if sqrt_weights is not None:
+            values = values * sqrt_weights[:, None]
+        f = groups.setdefault(term.group, len(groups))
+        if f == len(columns):
+            columns.append([])
+            shapes.append((term.codes, term.levels))
+        basis, inverse = _basis(values, term.structure)
+        start = sum(block.shape[1] for block in columns[f])
+        p = values.shape[1]
+        columns[f].append(values @ basis)
+        k = term.structure.size(p)
+        slots.append(
+            Slot(
+                f,
+                slice(start, start + p),
+                slice(offset, offset + k),
+                term.structure,
+                basis,
+                inverse,
+            )
+        )
+        offset += k
+    factors = tuple(
+        Factor(codes, levels, blocks[0] if len(blocks) == 1 else np.hstack(blocks))
+        for (codes, levels), blocks in zip(shapes, columns, strict=True)
+    )
+    widths = tuple(factor.values.shape[1] for factor in factors)
+    return factors, Template(tuple(slots), widths, offset)
