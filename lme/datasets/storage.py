@@ -60,15 +60,15 @@ def decode(data: bytes) -> pd.DataFrame:
     first, *lines = gzip.decompress(data).decode().split("\n")
     columns: dict[str, Any] = {}
     for entry, line in zip(json.loads(first), lines, strict=True):
-        kind = entry["kind"]
-        dtype = np.float64 if kind == "number" else np.int64
-        values = np.fromstring(line, dtype=dtype, sep=",")
-        if kind == "logical":
-            columns[entry["name"]] = values.astype(bool)
-        elif kind in ("factor", "ordered"):
-            columns[entry["name"]] = pd.Categorical.from_codes(
-                values, entry["levels"], ordered=kind == "ordered"
+        name, kind = entry["name"], entry["kind"]
+        if kind == "number":
+            columns[name] = np.fromstring(line, dtype=np.float64, sep=",")
+            continue
+        integers = np.fromstring(line, dtype=np.int64, sep=",")
+        if kind in ("factor", "ordered"):
+            columns[name] = pd.Categorical.from_codes(
+                integers, entry["levels"], ordered=kind == "ordered"
             )
         else:
-            columns[entry["name"]] = values
+            columns[name] = integers.astype(bool) if kind == "logical" else integers
     return pd.DataFrame(columns)
