@@ -38,7 +38,16 @@ ORDER = {
 THIRD_PARTY = {
     "numpy": ["*"],
     "scipy": ["*"],
-    "pandas": "formula families fit inference report results model datasets".split(),
+    "pandas": [
+        "formula",
+        "families",
+        "fit",
+        "inference",
+        "report",
+        "results",
+        "model",
+        "datasets",
+    ],
     "narwhals": ["formula", "model"],
     "polars": ["formula", "model"],
     "pyarrow": ["formula", "model"],
