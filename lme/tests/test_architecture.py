@@ -34,20 +34,14 @@ ORDER = {
     "datasets": [["storage"], ["catalogue"]],
 }
 
+# Layers that may hold data frames; the engine sees arrays only.
+FRAMES = ["formula", "families", "fit", "inference", "report", "results", "model"]
+
 # External package -> modules and folders that may import it.
 THIRD_PARTY = {
     "numpy": ["*"],
     "scipy": ["*"],
-    "pandas": [
-        "formula",
-        "families",
-        "fit",
-        "inference",
-        "report",
-        "results",
-        "model",
-        "datasets",
-    ],
+    "pandas": [*FRAMES, "datasets"],
     "narwhals": ["formula", "model"],
     "polars": ["formula", "model"],
     "pyarrow": ["formula", "model"],
