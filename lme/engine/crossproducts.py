@@ -148,8 +148,8 @@ def _observed(
     return unique // second.levels, unique % second.levels, index
 
 
-def _with_dense(factor: Factor, dense: Array) -> Array:
-    """``Z_f' [X y]``, shape (l, p, px + 1)."""
+def project(factor: Factor, dense: Array) -> Array:
+    """``Z_f' D`` for dense columns D (n, r), shape (l, p, r)."""
     n, p = factor.values.shape
     out = np.empty((factor.levels, p, dense.shape[1]))
     indptr = np.arange(n + 1)
@@ -189,7 +189,7 @@ def cross_products(factors: Sequence[Factor], X: Array, y: Array) -> CrossProduc
             for factor in factors
         ),
         pairs=pairs,
-        dense=tuple(_with_dense(factor, dense) for factor in factors),
+        dense=tuple(project(factor, dense) for factor in factors),
         gram=dense.T @ dense,
     )
 

@@ -1,0 +1,340 @@
+"""Profiled ML and REML criteria of a linear mixed model, with exact gradients.
+
+With ``A = [Z X y]'[Z X y]`` a kernel gives ``log|M|`` and the Schur complement
+``H = [X y]' V^-1 [X y]``; beta and sigma are profiled out of H. The columns of X are
+replaced by an orthonormal basis and y by its least-squares residual beforehand, which
+changes nothing but the rounding errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack, solve_triangular
+
+from lme.engine.crossproducts import (
+    CrossProducts,
+    cross_products,
+    multiply,
+    project,
+)
+from lme.engine.kernel import Kernel
+from lme.engine.relcov import Factor, Template, Term, assemble
+
+Array = NDArray[np.float64]
+
+_LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A linear mixed model as arrays, with its cross-products.
+
+    Attributes
+    ----------
+    y, offset, sqrt_weights : (n,) arrays or None
+    X : (n, p) array
+        Of full column rank.
+    basis : (n, p) array
+        Orthonormal columns spanning those of the weighted X.
+    R : (p, p) array
+        Upper triangular, ``sqrt(w) X = basis @ R``.
+    level : (p,) array
+        Coefficients of the weighted response on `basis` by least squares.
+    residual : (n,) array
+        What least squares leaves of the weighted response.
+    factors, template : see `relcov`
+    cross : CrossProducts
+        Of the factors, `basis` and the least-squares residual.
+    """
+
+    y: Array
+    X: Array
+    offset: Array | None
+    sqrt_weights: Array | None
+    basis: Array
+    R: Array
+    level: Array
+    residual: Array
+    factors: tuple[Factor, ...]
+    template: Template
+    cross: CrossProducts
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.y.size)
+
+    @property
+    def p(self) -> int:
+        """Number of fixed-effects columns."""
+        return int(self.X.shape[1])
+
+    @cached_property
+    def log_weights(self) -> float:
+        """Sum of the logarithms of the weights."""
+        if self.sqrt_weights is None:
+            return 0.0
+        return 2.0 * float(np.log(self.sqrt_weights).sum())
+
+    @cached_property
+    def log_det_R(self) -> float:
+        """``log|R|^2``: from the orthonormal basis back to the columns of X."""
+        return 2.0 * float(np.log(np.abs(self.R.diagonal())).sum())
+
+
+def _orthonormal(X: Array) -> tuple[Array, Array]:
+    """Orthonormal basis and upper-triangular R with ``X = basis @ R``."""
+    n, p = X.shape
+    if p == 0:
+        return X, np.zeros((0, 0))
+    gram = X.T @ X
+    scale = np.sqrt(gram.diagonal())
+    L, info = lapack.dpotrf(gram / np.outer(scale, scale), lower=1, clean=1)
+    # The Gram matrix squares the condition number: only well within its reach.
+    if info == 0 and L.diagonal().min() > 1e-3:
+        R = L.T * scale
+        return np.ascontiguousarray(solve_triangular(R, X.T, trans="T").T), R
+    basis, R = np.linalg.qr(X)
+    sign = np.where(R.diagonal() < 0.0, -1.0, 1.0)
+    return basis * sign, R * sign[:, None]
+
+
+def _response(
+    y: Array, offset: Array | None, sqrt_weights: Array | None, basis: Array
+) -> tuple[Array, Array]:
+    """Least-squares coefficients on the basis, and the residual."""
+    z = y if offset is None else y - offset
+    if sqrt_weights is not None:
+        z = z * sqrt_weights
+    level = basis.T @ z
+    residual = z - basis @ level
+    # A second pass removes what rounding left of a large mean.
+    again = basis.T @ residual
+    return level + again, residual - basis @ again
+
+
+def build(
+    y: Array,
+    X: Array,
+    terms: Sequence[Term],
+    *,
+    weights: Array | None = None,
+    offset: Array | None = None,
+) -> Problem:
+    """Set up the problem: one pass over the rows.
+
+    Parameters
+    ----------
+    y : (n,) array
+    X : (n, p) array of full column rank
+    terms : sequence of Term
+    weights, offset : (n,) arrays or None
+    """
+    sqrt_weights = None if weights is None else np.sqrt(weights)
+    factors, template = assemble(terms, sqrt_weights)
+    basis, R = _orthonormal(X if sqrt_weights is None else X * sqrt_weights[:, None])
+    level, residual = _response(y, offset, sqrt_weights, basis)
+    cross = cross_products(factors, basis, residual)
+    return Problem(
+        y, X, offset, sqrt_weights, basis, R, level, residual, factors, template, cross
+    )
+
+
+def with_response(problem: Problem, y: Array) -> Problem:
+    """The same model for another response; only products with y are formed anew."""
+    level, residual = _response(
+        y, problem.offset, problem.sqrt_weights, problem.basis
+    )
+    old = problem.cross
+    dense = []
+    for factor, block in zip(problem.factors, old.dense, strict=True):
+        new = block.copy()
+        new[:, :, -1:] = project(factor, residual[:, None])
+        dense.append(new)
+    gram = old.gram.copy()
+    gram[:-1, -1] = gram[-1, :-1] = problem.basis.T @ residual
+    gram[-1, -1] = residual @ residual
+    cross = replace(old, dense=tuple(dense), gram=gram)
+    return replace(problem, y=y, level=level, residual=residual, cross=cross)
+
+
+@dataclass
+class Evaluation:
+    """The criterion at one theta (internal basis).
+
+    Attributes
+    ----------
+    theta : (k,) array
+    value : float
+        ``-2 log-likelihood`` or the REML criterion; inf where it cannot be had.
+    gradient : (k,) array
+    """
+
+    theta: Array
+    value: float
+    gradient: Array
+    criterion: Criterion
+    lambdas: list[Array] = field(default_factory=list)
+    adjoints: list[Array] = field(default_factory=list)
+    logdet: float = np.nan
+    r2: float = np.nan
+    coefficients: Array = field(default_factory=lambda: np.empty(0))
+    RX: Array = field(default_factory=lambda: np.empty((0, 0)))
+
+    def curvature(self) -> Array:
+        """Model of the Hessian, (k, k): see `Criterion.curvature`."""
+        return self.criterion.curvature(self)
+
+
+class Criterion:
+    """ML or REML criterion of a problem through one kernel.
+
+    Parameters
+    ----------
+    problem : Problem
+    kernel : Kernel
+    reml : bool
+    """
+
+    def __init__(self, problem: Problem, kernel: Kernel, reml: bool) -> None:
+        self.problem = problem
+        self.kernel = kernel
+        self.reml = reml
+        self.df = problem.n - problem.p if reml else problem.n
+        self.evaluations = 0
+        self._held: Evaluation | None = None
+        constant = self.df * (1.0 + _LOG_2PI - np.log(self.df)) - problem.log_weights
+        self.constant = float(constant + (problem.log_det_R if reml else 0.0))
+
+    def evaluate(self, theta: Array, gradient: bool = True) -> Evaluation:
+        """Value and exact gradient at theta.
+
+        Notes
+        -----
+        ML ``log|M| + n (1 + log(2 pi r2 / n))``, REML ``log|M| + log|R_X|^2 + (n - p)
+        (1 + log(2 pi r2 / (n - p)))``, both minus the sum of log weights (Bates et
+        al. 2015, eqs. 34 and 41). The adjoint of H is ``(df / r2) w w'`` with
+        ``w = (-beta, 1)``, plus the inverse of its X block for REML.
+        """
+        self.evaluations += 1
+        problem, template = self.problem, self.problem.template
+        lambdas = template.lambdas(theta)
+        schur = self.kernel.factor(lambdas)
+        bad = Evaluation(theta, np.inf, np.full(theta.size, np.nan), self)
+        if schur is None:
+            return bad
+        p, H = problem.p, schur.matrix
+        weights = np.zeros((p + 1, p + 1))
+        log_RX = 0.0
+        beta, RX = np.empty(0), np.empty((0, 0))
+        w = np.ones(p + 1)
+        r2 = float(H[p, p])
+        if p:
+            RX, info = lapack.dpotrf(H[:p, :p], lower=0, clean=1)
+            if info != 0:
+                return bad
+            beta, _ = lapack.dpotrs(RX, H[:p, p], lower=0)
+            r2 -= float(H[:p, p] @ beta)
+            w[:p] = -beta
+            if self.reml:
+                log_RX = 2.0 * float(np.log(RX.diagonal()).sum())
+                inverse, _ = lapack.dpotri(RX, lower=0)
+                upper = np.triu(inverse, 1)
+                weights[:p, :p] = upper + upper.T
+                weights[range(p), range(p)] = inverse.diagonal()
+        if not r2 > 0.0:
+            return bad
+        value = schur.logdet + log_RX + self.df * np.log(r2) + self.constant
+        out = Evaluation(
+            theta, float(value), np.empty(0), self, lambdas, [], schur.logdet, r2,
+            beta, RX,
+        )
+        self._held = out
+        if gradient:
+            weights += (self.df / r2) * np.outer(w, w)
+            out.adjoints = self.kernel.adjoint(weights)
+            out.gradient = self._pull_back(out)
+        return out
+
+    def _pull_back(self, at: Evaluation) -> Array:
+        """Gradient in theta from the adjoints of ``lambda lambda'``."""
+        template = self.problem.template
+        gradient = np.empty(template.size)
+        jacobians = template.jacobians(at.theta)
+        inner = [
+            2.0 * Q @ lam for Q, lam in zip(at.adjoints, at.lambdas, strict=True)
+        ]
+        for slot, J in zip(template.slots, jacobians, strict=True):
+            block = inner[slot.factor][slot.columns, slot.columns]
+            gradient[slot.theta] = J.reshape(len(J), -1) @ block.ravel()
+        return gradient
+
+    def hold(self, at: Evaluation) -> None:
+        """Bring the kernel back to the state of an earlier evaluation."""
+        if self._held is not at:
+            self.kernel.factor(at.lambdas)
+            self._held = at
+
+    def scores(self, at: Evaluation) -> list[Array]:
+        """``d = Z'V^-1 (y - X beta)`` per factor, (l, p), in the internal basis.
+
+        Spherical modes are ``u = lambda' d`` and modes ``b = lambda u``.
+        """
+        self.hold(at)
+        w = np.append(-at.coefficients, 1.0)[:, None]
+        rhs = [dense @ w for dense in self.problem.cross.dense]
+        Zb, _ = multiply(self.problem.cross, self.kernel.solve(rhs))
+        return [(r - z)[:, :, 0] for r, z in zip(rhs, Zb, strict=True)]
+
+    def curvature(self, at: Evaluation) -> Array:
+        """Average-information model of the Hessian at an evaluation, (k, k).
+
+        Notes
+        -----
+        With ``V_i = dV/dtheta_i`` and ``P`` the projection of REML (Gilmour,
+        Thompson & Cullis 1995, Biometrics 51:1440, doi:10.2307/2533274), the trace
+        of ``P V_i P V_j`` is replaced by its data counterpart, which leaves
+        ``s y'P V_i P V_j P y - (s^2/df)(y'P V_i P y)(y'P V_j P y)`` with
+        ``s = df/r2``. The term with second derivatives of V is kept exactly, as
+        ``2 <lambda_i, Q lambda_j>``: it is all there is at lambda = 0.
+        """
+        self.hold(at)
+        problem, template = self.problem, self.problem.template
+        d = self.scores(at)
+        k = template.size
+        columns = [np.zeros((len(v), v.shape[1], k)) for v in d]
+        second = np.zeros((k, k))
+        score = np.zeros(k)
+        jacobians = template.jacobians(at.theta)
+        for slot, J in zip(template.slots, jacobians, strict=True):
+            lam = at.lambdas[slot.factor][slot.columns, slot.columns]
+            Q = at.adjoints[slot.factor][slot.columns, slot.columns]
+            part = d[slot.factor][:, slot.columns]
+            change = J @ lam.T
+            change = change + change.transpose(0, 2, 1)
+            c = np.tensordot(part, change, axes=([1], [1])).transpose(0, 2, 1)
+            columns[slot.factor][:, slot.columns, slot.theta] = c
+            score[slot.theta] = np.einsum("lp,lpk->k", part, c)
+            QJ = (Q @ J).reshape(len(J), -1)
+            second[slot.theta, slot.theta] = 2.0 * J.reshape(len(J), -1) @ QJ.T
+        AC, below = multiply(problem.cross, columns)
+        solved = self.kernel.solve(AC)
+        information = np.zeros((k, k))
+        for c, ac, x in zip(columns, AC, solved, strict=True):
+            rows = c.shape[0] * c.shape[1]
+            information += c.reshape(rows, k).T @ ac.reshape(rows, k)
+            information -= ac.reshape(rows, k).T @ x.reshape(rows, k)
+        if problem.p:
+            XV = below[:-1]
+            for dense, x in zip(problem.cross.dense, solved, strict=True):
+                rows = dense.shape[0] * dense.shape[1]
+                XV = XV - dense.reshape(rows, -1)[:, :-1].T @ x.reshape(rows, k)
+            half, _ = lapack.dtrtrs(at.RX, XV, lower=0, trans=1)
+            information -= half.T @ half
+        s = self.df / at.r2
+        return s * information - (s * s / self.df) * np.outer(score, score) + second

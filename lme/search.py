@@ -1,0 +1,283 @@
+"""Search for the optimum: trust-region Newton with an exact gradient.
+
+The criterion is even in each column of ``lambda``, so theta is free of bounds; the
+signs are put right at the end. Each accepted point brings a model of the Hessian
+(average information) that secant corrections sharpen from step to step.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+Array = NDArray[np.float64]
+
+_LOG = logging.getLogger("lme")
+
+
+class Point(Protocol):
+    """What the search needs of an evaluation."""
+
+    theta: Array
+    value: float
+    gradient: Array
+
+    def curvature(self) -> Array:
+        """Symmetric model of the Hessian, (k, k)."""
+
+
+class Optimizer(Protocol):
+    """A search; see `newton` for the arguments."""
+
+    def __call__(
+        self,
+        evaluate: Callable[[Array], Point],
+        start: Array,
+        control: Control,
+        verbose: int = 0,
+    ) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Limits and tolerances of the search.
+
+    Attributes
+    ----------
+    max_evaluations : int
+        Evaluations of criterion and gradient.
+    tolerance : float
+        Stop when the predicted decrease of the criterion is below it.
+    """
+
+    max_evaluations: int = 500
+    tolerance: float = 1e-10
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Every evaluation in order.
+
+    Attributes
+    ----------
+    objective : (m,) array
+    gradient_norm : (m,) array
+    theta : (m, k) array
+        In lme4's order and the user's units.
+    """
+
+    objective: Array
+    gradient_norm: Array
+    theta: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where the search ended.
+
+    Attributes
+    ----------
+    point : Point
+        The best evaluation.
+    hessian : (k, k) array
+        The last model of the Hessian there.
+    decrease : float
+        Decrease of the criterion still predicted.
+    status : str
+        "converged", "max_evaluations" or "stalled".
+    points : tuple of (theta, value, gradient norm)
+    """
+
+    point: Point
+    hessian: Array
+    decrease: float
+    status: str
+    points: tuple[tuple[Array, float, float], ...]
+
+
+def newton(
+    evaluate: Callable[[Array], Point],
+    start: Array,
+    control: Control,
+    verbose: int = 0,
+) -> Outcome:
+    """Minimise from `start` by trust-region Newton steps.
+
+    Parameters
+    ----------
+    evaluate : callable
+        theta (k,) to a `Point`.
+    start : (k,) array
+    control : Control
+    verbose : int
+        1 logs every evaluation at level INFO.
+    """
+    level = logging.INFO if verbose else logging.DEBUG
+    points: list[tuple[Array, float, float]] = []
+
+    def visit(theta: Array) -> Point:
+        point = evaluate(theta)
+        norm = float(np.linalg.norm(point.gradient))
+        points.append((theta, point.value, norm))
+        _LOG.log(level, "%4d  %.10g  |g| %.3g", len(points), point.value, norm)
+        return point
+
+    point = visit(start)
+    if not np.isfinite(point.value):
+        point = visit(np.where(start == 0.0, 0.0, np.sign(start)))
+    hessian = point.curvature()
+    correction = np.zeros_like(hessian)
+    radius = max(0.5, 0.5 * float(np.linalg.norm(start)))
+    status = "max_evaluations"
+    decrease = np.inf
+    while True:
+        step, decrease, newton_decrease = _step(point.gradient, hessian, radius)
+        if newton_decrease < control.tolerance:
+            status = "converged"
+            break
+        if len(points) >= control.max_evaluations:
+            break
+        # Below the rounding error of the criterion its change says nothing.
+        noise = 1e-13 * abs(point.value) + 1e-13
+        trial = visit(point.theta + step)
+        gain = point.value - trial.value
+        length = float(np.linalg.norm(step))
+        ratio = 1.0 if abs(gain) < noise and decrease < noise else gain / decrease
+        if ratio > 1e-4 and np.isfinite(trial.value):
+            fresh = trial.curvature()
+            correction = _secant(
+                correction, fresh, step, trial.gradient - point.gradient
+            )
+            point, hessian = trial, fresh + correction
+            if ratio > 0.7 and length > 0.8 * radius:
+                radius *= 2.5
+            elif ratio < 0.25:
+                radius = 0.5 * length
+        else:
+            if np.isfinite(trial.value):
+                change = trial.gradient - point.gradient
+                correction = _secant(correction, hessian - correction, step, change)
+                hessian = point.curvature() + correction
+            radius = 0.25 * length
+            if radius < 1e-11 * (1.0 + float(np.linalg.norm(point.theta))):
+                status = "stalled"
+                break
+    return Outcome(point, hessian, newton_decrease, status, tuple(points))
+
+
+def _step(gradient: Array, hessian: Array, radius: float) -> tuple[Array, float, float]:
+    """Trust-region step, its predicted decrease, and that of the free Newton step."""
+    values, vectors = np.linalg.eigh(hessian)
+    g = vectors.T @ gradient
+    top = max(float(np.abs(values).max()), 1e-8)
+    floor = 1e-10 * top
+    safe = np.where(values > floor, values, floor)
+    newton_decrease = 0.5 * float(g @ (g / np.maximum(np.abs(values), floor)))
+    if values[0] < -1e-7 * top:
+        # Negative curvature is a decrease that the gradient alone does not show.
+        newton_decrease += 0.5 * float(-values[0]) * min(radius, 1e-3) ** 2
+        if abs(g[0]) < 1e-8 * top:
+            g[0] = -1e-8 * top if g[0] <= 0 else 1e-8 * top
+    if values[0] > floor:
+        step = -g / safe
+        if np.linalg.norm(step) <= radius:
+            return vectors @ step, newton_decrease, newton_decrease
+    shift = _shift(values, g, radius)
+    step = -g / (values + shift)
+    decrease = -float(g @ step + 0.5 * step @ (values * step))
+    return vectors @ step, max(decrease, 1e-300), newton_decrease
+
+
+def _shift(values: Array, g: Array, radius: float) -> float:
+    """The multiplier with which the step has length `radius` (bisection in logs)."""
+    low = max(0.0, -float(values[0])) + 1e-14 * max(float(np.abs(values).max()), 1e-8)
+    high = low + float(np.linalg.norm(g)) / radius + 1e-12
+
+    def length(shift: float) -> float:
+        return float(np.linalg.norm(g / (values + shift)))
+
+    if length(low) <= radius:
+        return low
+    base = max(0.0, -float(values[0]))
+    a, b = low - base, high - base
+    for _ in range(60):
+        middle = float(np.sqrt(a * b))
+        if length(base + middle) > radius:
+            a = middle
+        else:
+            b = middle
+        if b < 1.01 * a:
+            break
+    return base + b
+
+
+def _secant(correction: Array, model: Array, step: Array, change: Array) -> Array:
+    """Symmetric rank-one update so that the corrected model maps step to change."""
+    residual = change - (model + correction) @ step
+    scale = float(residual @ step)
+    bound = 1e-8 * float(np.linalg.norm(residual)) * float(np.linalg.norm(step))
+    if not np.isfinite(scale) or abs(scale) <= bound:
+        return correction
+    return correction + np.outer(residual, residual) / scale
+
+
+def _derivative_free(method: str) -> Optimizer:
+    """A search by one of SciPy's methods, for comparison; the model judges its end."""
+
+    def search(
+        evaluate: Callable[[Array], Point],
+        start: Array,
+        control: Control,
+        verbose: int = 0,
+    ) -> Outcome:
+        points: list[tuple[Array, float, float]] = []
+        best: list[Point] = []
+
+        def value(theta: Array) -> float:
+            if len(points) >= control.max_evaluations:
+                raise _CutShort
+            point = evaluate(np.array(theta))
+            points.append((point.theta, point.value, float("nan")))
+            if not best or point.value < best[0].value:
+                best[:] = [point]
+            return point.value if np.isfinite(point.value) else 1e300
+
+        options = {"maxiter": 100_000, **_TIGHT.get(method, {})}
+        status = "converged"
+        try:
+            optimize.minimize(value, start, method=method, options=options)
+        except _CutShort:
+            status = "max_evaluations"
+        hessian = best[0].curvature()
+        _, _, decrease = _step(best[0].gradient, hessian, np.inf)
+        if status == "converged" and decrease > 1e-4:
+            status = "stalled"
+        return Outcome(best[0], hessian, decrease, status, tuple(points))
+
+    return search
+
+
+class _CutShort(Exception):
+    """Raised inside a SciPy method to end it at the limit of evaluations."""
+
+
+_TIGHT: dict[str, dict[str, float]] = {
+    "Nelder-Mead": {"xatol": 1e-7, "fatol": 1e-9, "maxfev": 1e9},
+    "Powell": {"xtol": 1e-8, "ftol": 1e-14, "maxfev": 1e9},
+    "COBYLA": {"tol": 1e-9},
+}
+
+#: "auto" is Newton; the others are for comparison only (see `lme.allfit`).
+OPTIMIZERS: dict[str, Optimizer] = {
+    "auto": newton,
+    "newton": newton,
+    "nelder-mead": _derivative_free("Nelder-Mead"),
+    "powell": _derivative_free("Powell"),
+    "cobyla": _derivative_free("COBYLA"),
+}
