@@ -85,7 +85,7 @@ def test_fixed_effects(pair):
 
 def test_dropped_columns(pair):
     _, res, ref = pair
-    design = res.model.design
+    design = res.record.design
     kept = set(res.params.index)
     dropped = [name for name in design.column_names if name not in kept]
     assert dropped == ref["X_dropped_cols"]
@@ -106,7 +106,7 @@ def test_theta(pair):
 def term_scale(case, res, theta):
     """For each theta the norm of its row of the relative factor."""
     scale, start = [], 0
-    for term in res.model.design.terms:
+    for term in res.record.design.terms:
         k = len(term.columns)
         rows = [i for j in range(k) for i in range(j, k)]
         part = theta[start : start + len(rows)]
@@ -143,7 +143,7 @@ def test_total_covariance(pair):
     case, res, ref = pair
     if ref["nobs"] > 5000:
         pytest.skip("a dense n x n matrix")
-    design = res.model.design
+    design = res.record.design
 
     def total(theta, sigma):
         lambdat = design.Lambdat.copy()
@@ -221,7 +221,7 @@ def test_parts_of_the_criterion(pair):
     only_identified(case)
     stored = ref["devcomp_cmp"]
     parts = dict(zip(stored["names"], stored["values"], strict=True))
-    fit = res.fit_record
+    fit = res.record
     within(fit.ldL2, parts["ldL2"], 1e-4, 1e-4)
     within(fit.ldRX2, parts["ldRX2"], 1e-4, 1e-4)
     within([fit.wrss, fit.pwrss], [parts["wrss"], parts["pwrss"]], 1e-4)
