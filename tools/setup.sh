@@ -108,9 +108,15 @@ if [ ! -x "$VENV/bin/python" ] || ! "$VENV/bin/python" -m pip --version >/dev/nu
     "$PYTHON" -m venv "$VENV"
 fi
 
+# pip's notices are shown only when it fails.
 pip_install() {
+    local log status=0
+    log=$(mktemp)
     PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_VIRTUALENV=0 \
-        "$VENV/bin/python" -m pip install --quiet "$@" </dev/null
+        "$VENV/bin/python" -m pip install --quiet "$@" </dev/null >"$log" 2>&1 || status=$?
+    if [ $status -ne 0 ]; then tail -n 20 "$log" >&2; fi
+    rm -f "$log"
+    return $status
 }
 
 # scikit-sparse 0.5 needs SuiteSparse 7; 0.4.16 is the last release for 5 and 6.
@@ -124,16 +130,12 @@ if [ -n "$header" ] && has_compiler && has_python_headers; then
         pin='scikit-sparse>=0.5'
     fi
     say "installing the package with SuiteSparse ${version:-unknown} ($pin), plots and tools"
-    log=$(mktemp)
     if SUITESPARSE_INCLUDE_DIR=$(dirname "$header") \
-        pip_install -e '.[cholmod,plots,dev]' "$pin" 2>"$log"; then
+        pip_install -e '.[cholmod,plots,dev]' "$pin"; then
         installed=yes
-        cat "$log" >&2
     else
-        tail -n 15 "$log" >&2
         say "WARNING: scikit-sparse could not be built; going on without the cholmod extra"
     fi
-    rm -f "$log"
 fi
 if [ $installed = no ]; then
     say "installing the package with plots and tools, without the cholmod extra"
