@@ -86,8 +86,8 @@ class Fit:
     b: tuple[Array, ...]
     sigma: float
     objective: float
-    ldL2: float
-    ldRX2: float
+    ldL2: float  # noqa: N815  (lme4's names)
+    ldRX2: float  # noqa: N815
     wrss: float
     ussq: float
     pwrss: float
@@ -299,9 +299,7 @@ def _settle_zeros(criterion: Criterion, outcome: Outcome) -> Evaluation:
         if trial.value <= point.value + 1e-8:
             return trial
     if not np.array_equal(theta, point.theta):
-        point = replace(
-            point, theta=theta, lambdas=template.lambdas(theta)
-        )
+        point = replace(point, theta=theta, lambdas=template.lambdas(theta))
     return point
 
 
@@ -454,9 +452,7 @@ def _freeze(
     problem, template = criterion.problem, criterion.problem.template
     theta = template.external(at.theta)
     d = criterion.scores(at)
-    modes = [
-        (v @ lam) @ lam.T for v, lam in zip(d, at.lambdas, strict=True)
-    ]
+    modes = [(v @ lam) @ lam.T for v, lam in zip(d, at.lambdas, strict=True)]
     lambdas, u, b = [], [], []
     slots = iter(template.slots)
     for term in design.terms:

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 #: Most entries that the constant matrix may have (12 bytes each).
 MAX_ENTRIES = 30_000_000
 #: A multiply-add in sparse code costs about as much as this many in a matrix product.
-SPARSE_COST = 30.0
+SPARSE_COST = 80.0
 
 
 def batched_product(left: Array, right: Array) -> Array:
@@ -40,6 +40,12 @@ def sum_products(left: Array, right: Array) -> Array:
     return left.reshape(rows, -1).T @ right.reshape(rows, -1)
 
 
+def _times_symmetric(left: Array, lower: Array) -> Array:
+    """``left @ S`` for symmetric S of which only the lower triangle is given."""
+    # In C order the lower triangle of S is the upper one of its transpose.
+    return blas.dsymm(1.0, lower.T, left.T, side=0, lower=0).T
+
+
 class DenseCoupling:
     """All of ``B`` as an array of shape (l, p, m)."""
 
@@ -51,9 +57,10 @@ class DenseCoupling:
         return sum_products(self.values, batched_product(P, self.values))
 
     def quadratic(self, middle: Array) -> Array:
-        """``B_j M B_j'`` for symmetric M (m, m), shape (l, p, p)."""
+        """``B_j M B_j'`` for symmetric M (lower triangle), shape (l, p, p)."""
         l, p, m = self.values.shape
-        half = (self.values.reshape(l * p, m) @ middle).reshape(l, p, m)
+        half = _times_symmetric(self.values.reshape(l * p, m), middle)
+        half = half.reshape(l, p, m)
         if p == 1:
             return np.einsum("lam,lam->l", half, self.values).reshape(l, 1, 1)
         return half @ self.values.transpose(0, 2, 1)
@@ -76,9 +83,7 @@ def _column_entries(
     for pair, offset in zip(pairs, offsets, strict=True):
         count, p, width = pair.blocks.shape
         levels.append(np.repeat(pair.rows, width))
-        columns.append(
-            (offset + pair.cols[:, None] * width + np.arange(width)).ravel()
-        )
+        columns.append((offset + pair.cols[:, None] * width + np.arange(width)).ravel())
         values.append(pair.blocks.transpose(0, 2, 1).reshape(count * width, p))
     level, column = np.concatenate(levels), np.concatenate(columns)
     order = np.lexsort((column, level))
@@ -94,9 +99,15 @@ class SparseCoupling:
     """
 
     def __init__(
-        self, pairs: Sequence[Pairs], offsets: Sequence[int], levels: int, p: int, m: int
+        self,
+        pairs: Sequence[Pairs],
+        offsets: Sequence[int],
+        levels: int,
+        p: int,
+        m: int,
     ) -> None:
         self.levels, self.p, self.m = levels, p, m
+        self._diagonal = np.arange(m)
         level, column, value = _column_entries(pairs, offsets)
         rows = (level[:, None] * p + np.arange(p)).ravel()
         self.B = sparse.csr_matrix(
@@ -154,19 +165,19 @@ class SparseCoupling:
         return out
 
     def quadratic(self, middle: Array) -> Array:
-        """``B_j M B_j'`` for symmetric M (m, m), shape (l, p, p)."""
+        """``B_j M B_j'`` for symmetric M (lower triangle), shape (l, p, p)."""
         out = np.empty((self.levels, self.p, self.p))
         # The maps hold the lower triangle only, so what is off the diagonal counts
         # twice: fold the diagonal's share back by halving it.
         folded = 2.0 * middle
-        folded[np.diag_indices(self.m)] *= 0.5
+        folded[self._diagonal, self._diagonal] *= 0.5
         vector = folded.ravel()
         for (a, b), mapping in zip(self.entries, self.maps, strict=True):
             value = mapping @ vector
             out[:, a, b] = value if a == b else 0.5 * value
             out[:, b, a] = out[:, a, b]
         if self.heavy.size:
-            half = self.rows @ middle
+            half = _times_symmetric(self.rows, middle)
             shape = (self.heavy.size, self.p, self.m)
             if self.p == 1:
                 out[self.heavy, 0, 0] = np.einsum("lm,lm->l", half, self.rows)

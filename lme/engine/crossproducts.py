@@ -105,9 +105,7 @@ class CrossProducts:
         return self.pairs[f, g] if f < g else self.pairs[g, f].transpose()
 
 
-def _products(
-    index: NDArray[np.intp], size: int, left: Array, right: Array
-) -> Array:
+def _products(index: NDArray[np.intp], size: int, left: Array, right: Array) -> Array:
     """Sum over rows of ``left_i right_i'`` by `index`, shape (size, p1, p2)."""
     n, p1 = left.shape
     p2 = right.shape[1]

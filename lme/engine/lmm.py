@@ -147,9 +147,7 @@ def build(
 
 def with_response(problem: Problem, y: Array) -> Problem:
     """The same model for another response; only products with y are formed anew."""
-    level, residual = _response(
-        y, problem.offset, problem.sqrt_weights, problem.basis
-    )
+    level, residual = _response(y, problem.offset, problem.sqrt_weights, problem.basis)
     old = problem.cross
     dense = []
     for factor, block in zip(problem.factors, old.dense, strict=True):
@@ -251,8 +249,16 @@ class Criterion:
             return bad
         value = schur.logdet + log_RX + self.df * np.log(r2) + self.constant
         out = Evaluation(
-            theta, float(value), np.empty(0), self, lambdas, [], schur.logdet, r2,
-            beta, RX,
+            theta,
+            float(value),
+            np.empty(0),
+            self,
+            lambdas,
+            [],
+            schur.logdet,
+            r2,
+            beta,
+            RX,
         )
         self._held = out
         if gradient:
@@ -266,9 +272,7 @@ class Criterion:
         template = self.problem.template
         gradient = np.empty(template.size)
         jacobians = template.jacobians(at.theta)
-        inner = [
-            2.0 * Q @ lam for Q, lam in zip(at.adjoints, at.lambdas, strict=True)
-        ]
+        inner = [2.0 * Q @ lam for Q, lam in zip(at.adjoints, at.lambdas, strict=True)]
         for slot, J in zip(template.slots, jacobians, strict=True):
             block = inner[slot.factor][slot.columns, slot.columns]
             gradient[slot.theta] = J.reshape(len(J), -1) @ block.ravel()

@@ -30,10 +30,12 @@ def start(problem: Problem) -> Array:
     sigma2 = _swept_variance(problem)
     products = _projected_products(problem)
     moments = np.array([float(np.vdot(r, r)) for r in _sums(problem)])
-    own = np.array([
-        float(np.einsum("laa->", A) - np.vdot(D[:, :, :-1], D[:, :, :-1]))
-        for A, D in zip(cross.diagonal, cross.dense, strict=True)
-    ])
+    own = np.array(
+        [
+            float(np.einsum("laa->", A) - np.vdot(D[:, :, :-1], D[:, :, :-1]))
+            for A, D in zip(cross.diagonal, cross.dense, strict=True)
+        ]
+    )
     variances = _nonnegative(products, moments - sigma2 * own) / sigma2
     theta = np.empty(template.size)
     for slot in template.slots:
