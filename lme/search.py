@@ -41,7 +41,8 @@ class Optimizer(Protocol):
         start: Array,
         control: Control,
         verbose: int = 0,
-    ) -> Outcome: ...
+    ) -> Outcome:
+        """Minimise from `start`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,17 +58,17 @@ class DenseCoupling:
 
     def quadratic(self, middle: Array) -> Array:
         """``B_j M B_j'`` for symmetric M (lower triangle), shape (l, p, p)."""
-        l, p, m = self.values.shape
-        half = _times_symmetric(self.values.reshape(l * p, m), middle)
-        half = half.reshape(l, p, m)
+        levels, p, m = self.values.shape
+        half = _times_symmetric(self.values.reshape(levels * p, m), middle)
+        half = half.reshape(levels, p, m)
         if p == 1:
-            return np.einsum("lam,lam->l", half, self.values).reshape(l, 1, 1)
+            return np.einsum("lam,lam->l", half, self.values).reshape(levels, 1, 1)
         return half @ self.values.transpose(0, 2, 1)
 
     def right(self, columns: Array) -> Array:
         """``B_j C`` for C (m, r), shape (l, p, r)."""
-        l, p, m = self.values.shape
-        return (self.values.reshape(l * p, m) @ columns).reshape(l, p, -1)
+        levels, p, m = self.values.shape
+        return (self.values.reshape(levels * p, m) @ columns).reshape(levels, p, -1)
 
     def left(self, stack: Array) -> Array:
         """``sum_j B_j' Y_j`` for Y (l, p, r), shape (m, r)."""
@@ -78,7 +78,7 @@ class DenseCoupling:
 def _column_entries(
     pairs: Sequence[Pairs], offsets: Sequence[int]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
-    """Entries of B sorted by level and column: level, column, and the p values of each."""
+    """Entries of B by level and column: level, column, p values of each."""
     levels, columns, values = [], [], []
     for pair, offset in zip(pairs, offsets, strict=True):
         count, p, width = pair.blocks.shape

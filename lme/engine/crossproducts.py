@@ -44,7 +44,7 @@ class Pairs:
     @cached_property
     def matrix(self) -> sparse.csr_matrix:
         """The products as one sparse matrix, (rows * p1) x (cols * p2)."""
-        count, p1, p2 = self.blocks.shape
+        _, p1, p2 = self.blocks.shape
         shape = (self.shape[0] * p1, self.shape[1] * p2)
         if p1 == p2 == 1:
             coo = (self.blocks.ravel(), (self.rows, self.cols))

@@ -89,8 +89,7 @@ class Problem:
 
 def _orthonormal(X: Array) -> tuple[Array, Array]:
     """Orthonormal basis and upper-triangular R with ``X = basis @ R``."""
-    n, p = X.shape
-    if p == 0:
+    if X.shape[1] == 0:
         return X, np.zeros((0, 0))
     gram = X.T @ X
     scale = np.sqrt(gram.diagonal())
