@@ -1,0 +1,463 @@
+"""The values that a formula computes with: vectors, factors and matrices.
+
+R's vector types are NumPy arrays here, told apart by their dtype:
+
+=====================  ====================================================
+R                      here
+=====================  ====================================================
+double                 float64 array, NaN missing
+integer                int64 array; with missing values an object array of
+                       ``int`` and None
+logical                bool array; with missing values an object array of
+                       True, False and None
+character              object array of ``str`` and None
+factor                 `Factor`
+matrix                 `Matrix`
+``contr.sum`` unquoted `ContrastFunction`
+NULL                   None
+=====================  ====================================================
+
+A scalar is an array of length one, as in R.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lme.errors import DataTypeError, FormulaError
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A categorical variable.
+
+    Parameters
+    ----------
+    codes : ndarray of intp, shape (n,)
+        0-based position in `levels` of each row, -1 where missing.
+    levels : tuple of str
+        Labels, in order.
+    ordered : bool
+        Whether the levels have an order, which selects polynomial contrasts.
+    contrasts : str, tuple or None
+        Coding asked for by ``C()``: the name of a contrast function, or a
+        matrix of shape (k, m) with its m column names. None means the default.
+    """
+
+    codes: NDArray[np.intp]
+    levels: tuple[str, ...]
+    ordered: bool = False
+    contrasts: str | tuple[NDArray[np.float64], tuple[str, ...]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, rows: NDArray[Any]) -> Factor:
+        """The rows selected by a mask or by positions, with all levels."""
+        return replace(self, codes=self.codes[rows])
+
+    def drop_unused(self) -> Factor:
+        """The same factor without the levels that no row has.
+
+        A contrast matrix fits the old levels only, so that it is lost when a
+        level goes, as in R; a contrast name stays.
+        """
+        counts = np.bincount(self.codes + 1, minlength=len(self.levels) + 1)[1:]
+        used = np.flatnonzero(counts)
+        if len(used) == len(self.levels):
+            return self
+        position = np.full(len(self.levels) + 1, -1, dtype=np.intp)
+        position[used] = np.arange(len(used))
+        named = self.contrasts if isinstance(self.contrasts, str) else None
+        levels = tuple(self.levels[i] for i in used)
+        return Factor(position[self.codes], levels, self.ordered, named)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Several numeric columns that are one variable, such as ``poly(x, 2)``.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n, k)
+        The columns.
+    columns : tuple of str or None
+        Their names; None numbers them from 1. A matrix of one column adds
+        nothing to the variable's name, whatever stands here.
+    """
+
+    values: NDArray[np.float64]
+    columns: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastFunction:
+    """A contrast function named but not called, as in ``C(f, contr.sum)``."""
+
+    name: str
+
+
+Value: TypeAlias = "NDArray[Any] | Factor | Matrix | ContrastFunction | None"
+
+
+def format_number(x: float | int) -> str:
+    """R's text of a number: 15 significant digits, scientific when shorter.
+
+    Parameters
+    ----------
+    x : float or int
+        An ``int`` is never written in scientific notation, as in R.
+
+    Notes
+    -----
+    The fewest digits that reproduce the 15-digit rounding are kept. Fixed
+    notation is used unless it is wider than the scientific one.
+
+    Examples
+    --------
+    >>> [format_number(v) for v in (1e5, 100000, 0.1 + 0.2, 123456.0, 1e-4)]
+    ['1e+05', '100000', '0.3', '123456', '1e-04']
+    """
+    if isinstance(x, (int, np.integer)):
+        return str(int(x))
+    x = float(x)
+    if abs(x) < 1e5 and x == int(x):
+        return str(int(x))
+    if not np.isfinite(x):
+        return "NaN" if x != x else ("Inf" if x > 0 else "-Inf")
+    mantissa, exponent = f"{x:.14e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    digits = len(mantissa.lstrip("-").replace(".", ""))
+    scientific = f"{mantissa}e{exponent}"
+    fixed = f"{x:.{max(0, digits - 1 - int(exponent))}f}"
+    return fixed if len(fixed) <= len(scientific) else scientific
+
+
+def as_value(x: Any) -> Value:
+    """A Python scalar, sequence, array or series as a formula value.
+
+    Used for literals and for what the user hands over in ``context``.
+
+    Parameters
+    ----------
+    x : object
+        A number, string, bool, None, list, array or pandas object, or already
+        a value.
+
+    Raises
+    ------
+    DataTypeError
+        If `x` cannot stand in a formula.
+    """
+    if x is None or isinstance(x, (Factor, Matrix, ContrastFunction)):
+        return x
+    if isinstance(x, pd.Series):
+        x = x.array
+    if isinstance(x, pd.Categorical):
+        codes = np.asarray(x.codes, dtype=np.intp)
+        return Factor(codes, tuple(map(label, x.categories)), bool(x.ordered))
+    if isinstance(x, pd.DataFrame):
+        return Matrix(x.to_numpy(dtype=np.float64), tuple(map(str, x.columns)))
+    if isinstance(x, pd.api.extensions.ExtensionArray):
+        missing = np.asarray(x.isna())
+        x = np.asarray(x, dtype=object)
+        if missing.any():
+            x = np.where(missing, None, x)
+        return _from_objects(x)
+    array = np.atleast_1d(np.asarray(x))
+    if array.ndim == 2 and array.dtype.kind in "biuf":
+        return Matrix(array.astype(np.float64))
+    if array.ndim == 1:
+        if array.dtype.kind == "b":
+            return array
+        if array.dtype.kind in "iu":
+            return array.astype(np.int64)
+        if array.dtype.kind == "f":
+            return array.astype(np.float64)
+        if array.dtype.kind in "UTO":
+            # A list of strings and None becomes object; numbers beside strings
+            # would have been turned into strings by NumPy.
+            return _from_objects(np.array(np.atleast_1d(x), dtype=object))
+    raise DataTypeError(
+        f"A value of type {type(x).__name__} cannot stand in a formula.",
+        "Numbers, strings, bools and one-dimensional arrays of them can.",
+    )
+
+
+def _from_objects(x: NDArray[np.object_]) -> NDArray[Any]:
+    """An object array as the narrowest of the types in this module's table."""
+    kind, missing = object_kind(x)
+    if kind == "double":
+        return x.astype(np.float64)
+    if missing.any():
+        return np.where(missing, None, x)
+    dtypes: dict[str, Any] = {"logical": bool, "integer": np.int64}
+    return x.astype(dtypes.get(kind, object))
+
+
+def object_kind(x: NDArray[np.object_]) -> tuple[str, NDArray[np.bool_]]:
+    """What an object array holds, and where it is missing.
+
+    Returns
+    -------
+    kind : {"logical", "integer", "double", "character"}
+        All missing counts as logical, as R's ``NA`` does.
+    missing : ndarray of bool, shape (n,)
+    """
+    inferred = pd.api.types.infer_dtype(x, skipna=True)
+    missing = np.asarray(pd.isna(x))
+    kinds = {
+        "boolean": "logical",
+        "integer": "integer",
+        "floating": "double",
+        "mixed-integer-float": "double",
+        "string": "character",
+        "empty": "logical",
+    }
+    if inferred not in kinds:
+        raise DataTypeError(
+            f"A column holds {inferred} objects.",
+            "A column of a formula holds numbers, strings or bools.",
+            "Convert it before it is used.",
+        )
+    return kinds[inferred], missing
+
+
+def label(x: object) -> str:
+    """R's label of one level: a string itself, TRUE and FALSE, or a number."""
+    if isinstance(x, str):
+        return x
+    if isinstance(x, (bool, np.bool_)):
+        return "TRUE" if x else "FALSE"
+    if isinstance(x, (int, float, np.integer, np.floating)):
+        return format_number(x)  # type: ignore[arg-type]
+    return str(x)
+
+
+def as_factor(value: Value) -> Factor:
+    """A vector as a factor, with R's levels.
+
+    Parameters
+    ----------
+    value : ndarray or Factor
+        Numbers are sorted by size and strings by code point; False comes
+        before True.
+
+    Returns
+    -------
+    Factor
+        Numbers whose 15-digit texts agree share a level.
+
+    Notes
+    -----
+    Integers (and doubles that are whole numbers) spanning a range not much
+    larger than their number are sorted by counting, in time proportional to n;
+    everything else goes through a hash table.
+
+    Examples
+    --------
+    >>> as_factor(np.array([0.5, 1e5, 0.5])).levels
+    ('0.5', '1e+05')
+    >>> as_factor(np.array([True, False])).codes
+    array([1, 0])
+    """
+    if isinstance(value, Factor):
+        return value
+    if isinstance(value, Matrix) and value.values.shape[1] == 1:
+        value = value.values[:, 0]
+    if not isinstance(value, np.ndarray):
+        raise FormulaError(
+            f"{describe(value)} cannot be made a factor.",
+            "A factor is made from a vector of numbers, strings or bools.",
+        )
+    if value.dtype.kind == "b":
+        return _present(value.astype(np.intp), ("FALSE", "TRUE"))
+    if value.dtype.kind == "i":
+        return _factor_of_integers(value, None, integer=True)
+    if value.dtype.kind == "f":
+        return _factor_of_doubles(value)
+    if value.dtype.kind != "O":
+        return as_factor(as_value(value))
+    kind, missing = object_kind(value)
+    if kind == "double":
+        return _factor_of_doubles(value.astype(np.float64))
+    if kind == "integer":
+        filled = np.where(missing, 0, value).astype(np.int64)
+        return _factor_of_integers(filled, missing, integer=True)
+    if kind == "logical":
+        codes = np.where(missing, 0, value).astype(bool).astype(np.intp)
+        codes[missing] = -1
+        return _present(codes, ("FALSE", "TRUE"))
+    return _factor_by_hashing(value)
+
+
+def _present(codes: NDArray[np.intp], levels: tuple[str, ...]) -> Factor:
+    return Factor(codes, levels).drop_unused()
+
+
+def _factor_of_doubles(x: NDArray[np.float64]) -> Factor:
+    missing = np.isnan(x)
+    any_missing = bool(missing.any())
+    filled = np.where(missing, 0.0, x) if any_missing else x
+    if len(x) and np.abs(filled).max() < 2.0**53:
+        whole = filled.astype(np.int64)
+        if np.array_equal(whole, filled):
+            return _factor_of_integers(
+                whole, missing if any_missing else None, integer=False
+            )
+    return _factor_by_hashing(x)
+
+
+def _factor_of_integers(
+    x: NDArray[np.int64], missing: NDArray[np.bool_] | None, *, integer: bool
+) -> Factor:
+    present = x if missing is None else x[~missing]
+    if not len(present):
+        return Factor(np.full(len(x), -1, dtype=np.intp), ())
+    low, high = int(present.min()), int(present.max())
+    if high - low > 4 * len(x) + 65_536:
+        if missing is None:
+            return _factor_by_hashing(x if integer else x.astype(np.float64))
+        x = np.where(missing, low, x)
+        codes, levels = _hash(x if integer else x.astype(np.float64))
+        codes[missing] = -1
+        return Factor(codes, levels).drop_unused()
+    shifted = x - low if missing is None else np.where(missing, 0, x - low)
+    used = np.zeros(high - low + 1, dtype=bool)
+    used[shifted if missing is None else shifted[~missing]] = True
+    position = np.cumsum(used, dtype=np.intp) - 1
+    codes = position[shifted]
+    if missing is not None:
+        codes[missing] = -1
+    numbers = (np.flatnonzero(used) + low).tolist()
+    texts = map(str, numbers) if integer else map(format_number, map(float, numbers))
+    return _merge(codes, tuple(texts))
+
+
+def _factor_by_hashing(x: NDArray[Any]) -> Factor:
+    return _merge(*_hash(x))
+
+
+def _hash(x: NDArray[Any]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    codes, uniques = pd.factorize(x)
+    order = np.argsort(uniques, kind="stable")
+    rank = np.empty(len(order) + 1, dtype=np.intp)
+    rank[order] = np.arange(len(order))
+    rank[-1] = -1
+    return rank[codes], tuple(map(label, np.asarray(uniques)[order].tolist()))
+
+
+def _merge(codes: NDArray[np.intp], levels: tuple[str, ...]) -> Factor:
+    """A factor whose equal labels are one level, the first of them."""
+    position = dict.fromkeys(levels)
+    if len(position) == len(levels):
+        return Factor(codes, levels)
+    distinct = tuple(position)
+    where = {text: i for i, text in enumerate(distinct)}
+    lookup = np.array([where[text] for text in levels] + [-1], dtype=np.intp)
+    return Factor(lookup[codes], distinct)
+
+
+def missing(value: Value) -> NDArray[np.bool_]:
+    """Which rows of a value are missing, shape (n,); a matrix row in any column."""
+    if isinstance(value, Factor):
+        return value.codes < 0
+    if isinstance(value, Matrix):
+        return np.asarray(np.isnan(value.values).any(axis=1))
+    if not isinstance(value, np.ndarray) or value.dtype.kind in "bi":
+        return np.zeros(rows(value), dtype=bool)
+    return np.asarray(np.isnan(value) if value.dtype.kind == "f" else pd.isna(value))
+
+
+def rows(value: Value) -> int:
+    """The number of rows; 0 for a function or NULL."""
+    return len(value) if isinstance(value, (np.ndarray, Factor, Matrix)) else 0
+
+
+def take(value: Value, selected: NDArray[Any]) -> Value:
+    """The rows of a value selected by a mask or by positions."""
+    if isinstance(value, Factor):
+        return value.take(selected)
+    if isinstance(value, Matrix):
+        return Matrix(value.values[selected], value.columns)
+    return value[selected] if isinstance(value, np.ndarray) else value
+
+
+def as_double(value: Value, what: str = "The argument") -> NDArray[np.float64]:
+    """A numeric or logical value as float64, shape (n,) or (n, k) for a matrix.
+
+    Parameters
+    ----------
+    value : Value
+        The value to convert; True is 1 and missing is NaN.
+    what : str
+        Subject of the sentence when it cannot be converted.
+
+    Raises
+    ------
+    FormulaError
+        For a factor, strings or a function.
+    """
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "fib":
+            return value.astype(np.float64, copy=False)
+        if value.dtype.kind == "O" and object_kind(value)[0] != "character":
+            return np.where(pd.isna(value), np.nan, value).astype(np.float64)
+    elif isinstance(value, Matrix):
+        return value.values
+    raise FormulaError(
+        f"{what} is {describe(value)}.",
+        "A number was expected.",
+        "Use factor(...) for categories and numbers for arithmetic.",
+    )
+
+
+def as_logical(value: Value) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """A numeric or logical value as truth values, and where they are missing."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "b":
+        return value, np.zeros(len(value), dtype=bool)
+    numbers = as_double(value, "The operand of a logical operator")
+    absent = np.isnan(numbers)
+    return (numbers != 0) & ~absent, absent
+
+
+def from_logical(truth: NDArray[np.bool_], absent: NDArray[np.bool_]) -> NDArray[Any]:
+    """Truth values with missing ones as a logical vector of this module."""
+    if not absent.any():
+        return truth
+    result = truth.astype(object)
+    result[absent] = None
+    return result
+
+
+def is_text(value: Value) -> bool:
+    """Whether a value is a character vector."""
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype.kind == "O"
+        and object_kind(value)[0] == "character"
+    )
+
+
+def describe(value: Value) -> str:
+    """What a value is, as the object of a sentence."""
+    if isinstance(value, Factor):
+        return f"a factor with {len(value.levels)} levels"
+    if isinstance(value, Matrix):
+        return f"a matrix of {value.values.shape[1]} columns"
+    if isinstance(value, ContrastFunction):
+        return f"the function contr.{value.name}"
+    if value is None:
+        return "NULL"
+    if is_text(value):
+        return f"the string {value[0]!r}" if len(value) == 1 else "a string vector"
+    kinds = {"f": "numeric", "i": "integer", "b": "logical"}
+    return f"a {kinds.get(value.dtype.kind, 'logical')} vector of length {len(value)}"
