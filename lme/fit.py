@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import spsolve_triangular
 
 from lme.convergence import Verdict, boundary_directions, judge
 from lme.covariance import STRUCTURES
@@ -18,6 +20,7 @@ from lme.engine import lmm, moments
 from lme.engine.choice import choose
 from lme.engine.kernel import Kernel
 from lme.engine.lmm import Criterion, Evaluation, Problem
+from lme.engine.decompositions import cholesky_lower, find_dependent_columns
 from lme.engine.relcov import Template, Term
 from lme.errors import (
     ConvergenceWarning,
@@ -29,7 +32,7 @@ from lme.errors import (
     near,
 )
 from lme.formula.design import Design
-from lme.search import OPTIMIZERS, Control, Outcome, Trace
+from lme.search import OPTIMIZERS, Control, Outcome, Trace, control_from
 
 Array = NDArray[np.float64]
 
@@ -110,58 +113,6 @@ class Fit:
         return {key: v for key, v in self.__dict__.items() if key != "criterion"}
 
 
-def find_dependent_columns(X: Array, tol: float = 1e-7) -> NDArray[np.intp]:
-    """Columns that are linear combinations of earlier ones.
-
-    Parameters
-    ----------
-    X : (n, p) array
-    tol : float
-        A column is dependent when less than this fraction of its length is left
-        after projection on the columns kept before it.
-
-    Returns
-    -------
-    (d,) intp
-        Indices of the dependent columns, ascending.
-
-    Notes
-    -----
-    This is the rule of R's ``lm``: earlier columns win, unlike with a QR that pivots
-    by length. It is decided from a Cholesky factor of the scaled cross-products where
-    these are precise enough, and by Gram-Schmidt with reorthogonalisation elsewhere.
-
-    Examples
-    --------
-    >>> X = np.column_stack([np.ones(4), [1.0, 2, 3, 4], [2.0, 3, 4, 5]])
-    >>> find_dependent_columns(X)
-    array([2])
-    """
-    p = X.shape[1]
-    gram = X.T @ X
-    length = np.sqrt(gram.diagonal())
-    if p and (length > 0).all():
-        try:
-            L = np.linalg.cholesky(gram / np.outer(length, length))
-            if L.diagonal().min() > 1e-4:
-                return np.empty(0, dtype=np.intp)
-        except np.linalg.LinAlgError:
-            pass
-    basis = np.empty((X.shape[0], 0))
-    dependent = []
-    for j in range(p):
-        column = X[:, j]
-        size = float(np.linalg.norm(column))
-        rest = column - basis @ (basis.T @ column)
-        rest = rest - basis @ (basis.T @ rest)
-        left = float(np.linalg.norm(rest))
-        if left <= tol * size or size == 0.0:
-            dependent.append(j)
-        else:
-            basis = np.column_stack([basis, rest / left])
-    return np.array(dependent, dtype=np.intp)
-
-
 def _terms(design: Design) -> list[Term]:
     """The design's random terms as the engine takes them."""
     groups: dict[str, int] = {}
@@ -202,22 +153,6 @@ def _fixed_effects(
     return np.ascontiguousarray(design.X[:, kept]), kept, notes
 
 
-def _control(control: Mapping[str, Any] | Control | None) -> Control:
-    if control is None:
-        return Control()
-    if isinstance(control, Control):
-        return control
-    known = Control.__dataclass_fields__
-    for name in control:
-        if name not in known:
-            raise OptionError(
-                f"Unknown control option {name!r}.",
-                f"The options are {', '.join(known)}.",
-                near(name, known),
-            )
-    return Control(**control)
-
-
 def _start(problem: Problem, start: Any) -> Array:
     """Start of the search in the internal basis, from the user's theta or moments."""
     if start is None:
@@ -247,42 +182,10 @@ def _start(problem: Problem, start: Any) -> Array:
     return problem.template.internal(theta)
 
 
-def canonical(template: Template, theta: Array) -> Array:
-    """The same covariance with non-negative diagonals (internal basis).
-
-    A column with a zero on the diagonal stands for a direction without variance; the
-    factor is then that of the semidefinite Cholesky decomposition, whose column is
-    zero altogether.
-    """
-    out = theta.copy()
-    for slot in template.slots:
-        p = slot.columns.stop - slot.columns.start
-        factor = slot.structure.factor(theta[slot.theta], p)
-        if (factor.diagonal() == 0.0).any():
-            factor = _semidefinite_cholesky(factor)
-        sign = np.where(factor.diagonal() < 0.0, -1.0, 1.0)
-        out[slot.theta] = slot.structure.pack(factor * sign)
-    return out
-
-
-def _semidefinite_cholesky(factor: Array) -> Array:
-    """Lower-triangular ``L`` with ``L L' = factor factor'`` and null columns zero."""
-    remaining = factor @ factor.T
-    p = len(remaining)
-    L = np.zeros((p, p))
-    bound = 1e-14 * max(float(remaining.diagonal().max()), 1e-300)
-    for j in range(p):
-        pivot = remaining[j, j]
-        if pivot > bound:
-            L[j:, j] = remaining[j:, j] / np.sqrt(pivot)
-            remaining = remaining - np.outer(L[:, j], L[:, j])
-    return L
-
-
 def _settle_zeros(criterion: Criterion, outcome: Outcome) -> Evaluation:
     """Put variances that are zero to rounding exactly on zero."""
     template = criterion.problem.template
-    theta = canonical(template, outcome.point.theta)
+    theta = template.canonical(outcome.point.theta)
     zeros = np.zeros(template.size, dtype=bool)
     for slot in template.slots:
         p = slot.columns.stop - slot.columns.start
@@ -294,7 +197,7 @@ def _settle_zeros(criterion: Criterion, outcome: Outcome) -> Evaluation:
     if zeros.any() and (theta[zeros] != 0.0).any():
         curvature = np.abs(outcome.hessian.diagonal())
         zeros &= 0.5 * curvature * theta**2 < 1e-8
-        candidate = canonical(template, np.where(zeros, 0.0, theta))
+        candidate = template.canonical(np.where(zeros, 0.0, theta))
         trial = criterion.evaluate(candidate)
         if trial.value <= point.value + 1e-8:
             return trial
@@ -398,7 +301,7 @@ def _fit_problem(
 ) -> Fit:
     """Search, judge, and freeze."""
     began = time.perf_counter()
-    control = _control(options["control"])
+    control = control_from(options["control"])
     name = options["optimizer"]
     if name not in OPTIMIZERS:
         raise OptionError(
@@ -549,3 +452,41 @@ def conditional_covariance(fit: Fit) -> tuple[Array, ...]:
         inner = blocks[slot.factor][:, slot.columns, slot.columns]
         out.append(fit.sigma**2 * (slot.basis @ inner @ slot.basis.T))
     return tuple(out)
+
+
+def internals(fit: Fit) -> dict[str, Any]:
+    """Sparse matrices of the fitted model in the user's units.
+
+    Returns
+    -------
+    dict
+        ``Zt`` (q, n), ``Lambdat`` (q, q), ``L`` (q, q) lower triangular with
+        ``L L' = Lambda' Z' W Z Lambda + I`` (no permutation), ``RZX`` (q, p), ``A``
+        (q, q) ``= Lambda' Z' W Z Lambda`` and ``u``, ``b`` (q,) in the same order.
+    """
+    Zt = fit.design.Zt.tocsr()
+    Lambda = sparse.block_diag(
+        [
+            sparse.kron(sparse.eye_array(len(term.levels)), lam)
+            for term, lam in zip(fit.design.terms, fit.lambdas, strict=True)
+        ],
+        format="csr",
+    )
+    weights = fit.problem.sqrt_weights
+    half = Lambda.T @ Zt
+    X = fit.X
+    if weights is not None:
+        half = half @ sparse.diags_array(weights)
+        X = X * weights[:, None]
+    A = (half @ half.T).tocsc()
+    L = cholesky_lower(A + sparse.eye_array(A.shape[0], format="csc"))
+    RZX = spsolve_triangular(L.tocsr(), half @ X, lower=True)
+    return {
+        "Zt": Zt,
+        "Lambdat": Lambda.T.tocsr(),
+        "L": L,
+        "RZX": RZX,
+        "A": A,
+        "u": np.concatenate([block.ravel() for block in fit.u]),
+        "b": np.concatenate([block.ravel() for block in fit.b]),
+    }

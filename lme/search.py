@@ -8,13 +8,15 @@ signs are put right at the end. Each accepted point brings a model of the Hessia
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
+
+from lme.errors import OptionError, near
 
 Array = NDArray[np.float64]
 
@@ -59,6 +61,23 @@ class Control:
 
     max_evaluations: int = 500
     tolerance: float = 1e-10
+
+
+def control_from(control: Mapping[str, Any] | Control | None) -> Control:
+    """Control record from the user's mapping; raises OptionError."""
+    if control is None:
+        return Control()
+    if isinstance(control, Control):
+        return control
+    known = Control.__dataclass_fields__
+    for name in control:
+        if name not in known:
+            raise OptionError(
+                f"Unknown control option {name!r}.",
+                f"The options are {', '.join(known)}.",
+                near(name, known),
+            )
+    return Control(**control)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,37 @@ class Template:
             out[slot.theta] = slot.structure.pack(slot.inverse @ block)
         return out
 
+    def canonical(self, theta: Array) -> Array:
+        """The same covariance with non-negative diagonals (internal basis).
+
+        A column with a zero on the diagonal stands for a direction without variance;
+        the factor is then that of the semidefinite Cholesky decomposition, whose
+        column is zero altogether.
+        """
+        out = theta.copy()
+        for slot in self.slots:
+            p = slot.columns.stop - slot.columns.start
+            factor = slot.structure.factor(theta[slot.theta], p)
+            if (factor.diagonal() == 0.0).any():
+                factor = _semidefinite_cholesky(factor)
+            sign = np.where(factor.diagonal() < 0.0, -1.0, 1.0)
+            out[slot.theta] = slot.structure.pack(factor * sign)
+        return out
+
+
+def _semidefinite_cholesky(factor: Array) -> Array:
+    """Lower-triangular ``L`` with ``L L' = factor factor'`` and null columns zero."""
+    remaining = factor @ factor.T
+    p = len(remaining)
+    L = np.zeros((p, p))
+    bound = 1e-14 * max(float(remaining.diagonal().max()), 1e-300)
+    for j in range(p):
+        pivot = remaining[j, j]
+        if pivot > bound:
+            L[j:, j] = remaining[j:, j] / np.sqrt(pivot)
+            remaining = remaining - np.outer(L[:, j], L[:, j])
+    return L
+
 
 def _reverse_cholesky(gram: Array) -> Array:
     """Lower-triangular ``L`` with ``L' L = gram``."""
