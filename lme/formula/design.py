@@ -1,0 +1,501 @@
+"""From a formula and data to the design of a model."""
+
+from __future__ import annotations
+
+import warnings as warning_module
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lme.errors import (
+    DataError,
+    DataTypeError,
+    DataWarning,
+    FormulaError,
+    FormulaWarning,
+    LMEWarning,
+    OptionError,
+    near,
+)
+from lme.formula.bars import Bar
+from lme.formula.coding import ContrastSpec
+from lme.formula.evaluation import Scope, check_names, new_missing
+from lme.formula.expand import Terms
+from lme.formula.groups import Grouping, group, level_order
+from lme.formula.matrices import (
+    Coding,
+    check_finite,
+    code,
+    fill,
+    is_logical,
+    plan,
+    settle,
+)
+from lme.formula.parts import Formula, parse_formula
+from lme.formula.recipe import RandomRecipe, Recipe, offset_of
+from lme.formula.records import Design, NewRows, RandomTerm
+from lme.formula.response import (
+    check_weights,
+    is_binomial,
+    read_response,
+    row_argument,
+    selected_rows,
+)
+from lme.formula.syntax import (
+    Call,
+    Name,
+    Node,
+    deparse,
+    is_operator,
+    unwrap,
+    variables_of,
+)
+from lme.formula.table import Table
+from lme.formula.values import Factor, Value, as_factor, missing, take
+
+__all__ = ["Design", "NewRows", "RandomTerm", "build_design"]
+
+NA_ACTIONS = ("omit", "exclude", "fail")
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+
+def build_design(
+    formula: str,
+    data: Any,
+    *,
+    weights: Any = None,
+    offset: Any = None,
+    subset: Any = None,
+    na_action: str = "omit",
+    contrasts: Any = None,
+    context: Mapping[str, Any] | None = None,
+    family: Any = None,
+    random: str = "require",
+) -> Design:
+    """The matrices that `formula` and `data` define, as lme4 would make them.
+
+    Parameters
+    ----------
+    formula : str
+        A formula such as ``"y ~ x + (x | g)"``.
+    data : DataFrame, mapping of arrays, polars or pyarrow table
+        The data; never modified.
+    weights, offset : str or array, optional
+        Prior weights and a known part of the linear predictor: the name of a
+        column, an expression, or one number for each row of the data.
+    subset : str, array of bool, positions or slice, optional
+        The rows to use. Functions with a memory, such as ``scale``, see all rows.
+    na_action : {"omit", "exclude", "fail"}
+        What to do with rows in which any variable is missing.
+    contrasts : mapping, str or pair of str, optional
+        Coding of factors of the fixed part by name: a contrast name, a matrix, or
+        a function of the levels. A name, or a pair for unordered and ordered
+        factors, changes the default everywhere.
+    context : mapping, optional
+        Values and functions that the formula may use beside the columns.
+    family : str or object, optional
+        Decides how a response that is not a number is read.
+    random : {"require", "allow"}
+        Whether a formula without random terms is an error.
+
+    Raises
+    ------
+    FormulaError
+        For a formula that cannot be read, and unknown names, all at once.
+    DataError, DataTypeError
+        For data that cannot be used.
+    DesignError
+        For factors of one level and responses that do not fit the family.
+    """
+    _check_options(na_action, random, context)
+    parsed = parse_formula(formula)
+    if not parsed.bars and random == "require":
+        raise _no_random_terms(parsed)
+    if parsed.left is None:
+        raise FormulaError(
+            "The formula has no response.",
+            "Expected 'y ~ ...'.",
+            text=formula,
+            position=0,
+        )
+    table = Table(data)
+    scope = Scope(table, context or {}, {}, True, parsed.text)
+    terms = parsed.terms_for(table.columns) if parsed.has_dot else parsed.terms
+    nodes = [parsed.left, *terms.nodes]
+    for bar in parsed.bars:
+        nodes += [*bar.terms.nodes, *leaves(bar.group)]
+    check_names(nodes, scope)
+    weight_values, _ = row_argument("weights", weights, scope)
+    offset_values, offset_node = row_argument("offset", offset, scope)
+    sample = _complete_cases(
+        nodes, scope, subset, na_action, weight_values, offset_values
+    )
+    sample.warn_all(FormulaWarning, parsed.warnings)
+
+    response = read_response(parsed.response, sample.raw(parsed.left), family)
+    terms = _without_response(terms, parsed.response, sample)
+    defaults, by_name = _contrast_options(contrasts)
+    layout, X = _fixed(terms, sample, by_name, defaults)
+    recipes, random_terms = _random(parsed, sample, defaults)
+    prior = sample.pick(weight_values)
+    if prior is not None:
+        check_weights(prior, is_binomial(family))
+    if response.trials is not None:
+        prior = response.trials if prior is None else prior * response.trials
+    recipe = Recipe(
+        parsed, terms, layout, recipes, scope.memory, scope.context, offset_node
+    )
+    for warning in sample.warnings:
+        warning_module.warn(warning, stacklevel=2)
+    return Design(
+        formula=parsed.text,
+        expanded=parsed.expanded,
+        y=response.y,
+        y_name=parsed.response,
+        X=X,
+        column_names=layout.names,
+        assign=layout.assign,
+        term_labels=terms.labels,
+        offset=sample.pick(offset_of(recipe, scope, offset_values)),
+        weights=prior,
+        terms=random_terms,
+        index=sample.index,
+        full_index=sample.full_index,
+        kept=sample.kept,
+        dropped_rows=sample.dropped,
+        na_action=na_action,
+        warnings=tuple(sample.warnings),
+        recipe=recipe,
+        y_kind=response.kind,
+        y_levels=response.levels,
+        trials=response.trials,
+        offset_given=offset is not None and offset_node is None,
+    )
+
+
+@dataclass
+class _Sample:
+    """The rows used, and the variables in them."""
+
+    scope: Scope
+    rows: Codes | None
+    index: pd.Index[Any]
+    full_index: pd.Index[Any]
+    kept: NDArray[np.bool_]
+    dropped: Codes
+    warnings: list[LMEWarning] = field(default_factory=list)
+    done: dict[str, Value] = field(default_factory=dict)
+
+    @property
+    def nrow(self) -> int:
+        return len(self.index)
+
+    def raw(self, node: Node) -> Value:
+        value = self.scope.value(node)
+        return value if self.rows is None else take(value, self.rows)
+
+    def settled(self, node: Node) -> Value:
+        """The variable in its final form, finite and without unused levels."""
+        name = deparse(node)
+        if name not in self.done:
+            raw = self.raw(node)
+            value = settle(raw)
+            if isinstance(value, Factor) and not is_logical(raw):
+                value = self.drop_unused(name, value)
+            check_finite(f"The variable {name}", value)
+            self.done[name] = value
+        return self.done[name]
+
+    def drop_unused(self, name: str, factor: Factor) -> Factor:
+        reduced = factor.drop_unused()
+        if factor.contrasts is not None and reduced.contrasts is None:
+            self.warn(
+                DataWarning,
+                f"The contrasts of {name} were dropped with its unused levels.",
+            )
+        return reduced
+
+    def pick(self, values: Floats | None) -> Floats | None:
+        return values if values is None or self.rows is None else values[self.rows]
+
+    def warn(self, kind: type[LMEWarning], message: str) -> None:
+        self.warnings.append(kind(message))
+
+    def warn_all(self, kind: type[LMEWarning], messages: tuple[str, ...]) -> None:
+        for message in messages:
+            self.warn(kind, message)
+
+
+def leaves(group_node: Node) -> Iterator[Node]:
+    """The single factors of a grouping expression."""
+    inner = unwrap(group_node)
+    if is_operator(inner, ":"):
+        assert isinstance(inner, Call)
+        for arg in inner.args:
+            yield from leaves(arg)
+    else:
+        yield inner
+
+
+def _check_options(
+    na_action: str, random: str, context: Mapping[str, Any] | None
+) -> None:
+    if na_action not in NA_ACTIONS:
+        raise OptionError(
+            f"na_action is {na_action!r}.",
+            f"Expected one of {', '.join(map(repr, NA_ACTIONS))}.",
+            near(str(na_action).removeprefix("na."), NA_ACTIONS),
+        )
+    if random not in ("require", "allow"):
+        raise OptionError(f"random is {random!r}.", "Expected 'require' or 'allow'.")
+    if context is not None and not isinstance(context, Mapping):
+        raise DataTypeError(
+            f"context is of type {type(context).__name__}.",
+            "Expected a mapping such as {'q': 2}.",
+        )
+
+
+def _no_random_terms(formula: Formula) -> FormulaError:
+    return FormulaError(
+        "No random effects terms specified in formula.",
+        "Expected at least one term such as (1 | g), between parentheses.",
+        "For a model without random effects use statsmodels' OLS or GLM.",
+        text=formula.text,
+        position=max(0, len(formula.text) - 1),
+    )
+
+
+def _complete_cases(
+    nodes: list[Node],
+    scope: Scope,
+    subset: Any,
+    na_action: str,
+    *arguments: Floats | None,
+) -> _Sample:
+    """The rows of `subset` in which nothing is missing."""
+    nrow = scope.table.nrow
+    lost: NDArray[np.bool_] | None = None
+    culprits: dict[str, int] = {}
+    created: list[str] = []
+    with np.errstate(all="ignore"):
+        for name, node in {deparse(node): node for node in nodes}.items():
+            absent = _absent(scope.value(node))
+            if absent is None:
+                continue
+            culprits[name] = int(absent.sum())
+            lost = absent if lost is None else lost | absent
+            count = new_missing(node, scope)
+            if count:
+                created.append(f"{name} is not a number in {count} row(s).")
+    for values in arguments:
+        absent = None if values is None else _absent(values)
+        if absent is not None:
+            lost = absent if lost is None else lost | absent
+    chosen = selected_rows(subset, scope)
+    index = scope.table.index
+    full_index = index if chosen is None else index[chosen]
+    if lost is None:
+        kept, rows = np.ones(len(full_index), dtype=bool), chosen
+        dropped = np.empty(0, dtype=np.intp)
+    else:
+        kept = ~lost if chosen is None else ~lost[chosen]
+        positions = np.arange(nrow, dtype=np.intp) if chosen is None else chosen
+        rows, dropped = positions[kept], positions[~kept]
+    if not kept.any():
+        raise _no_rows(nrow, len(full_index), culprits)
+    if na_action == "fail" and len(dropped):
+        named = ", ".join(f"{name} ({count})" for name, count in culprits.items())
+        raise DataError(
+            f"{len(dropped)} row(s) have missing values: {named}.",
+            "na_action='fail' expects none.",
+        )
+    used = full_index if kept.all() else full_index[kept]
+    sample = _Sample(scope, rows, used, full_index, kept, dropped)
+    sample.warn_all(DataWarning, tuple(created))
+    return sample
+
+
+def _absent(value: Value) -> NDArray[np.bool_] | None:
+    """Where a value is missing; None when it is nowhere."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "bi":
+        return None
+    absent = missing(value)
+    return absent if absent.any() else None
+
+
+def _no_rows(nrow: int, selected: int, culprits: dict[str, int]) -> DataError:
+    if nrow == 0:
+        found = "The data have no rows: 0 (non-NA) cases."
+    elif selected == 0:
+        found = f"subset selects none of the {nrow} rows: 0 (non-NA) cases."
+    else:
+        named = ", ".join(f"{k} in {v} row(s)" for k, v in culprits.items())
+        found = f"Every row has a missing value: 0 (non-NA) cases. Missing: {named}."
+    return DataError(found, "Expected rows in which every variable has a value.")
+
+
+def _without_response(terms: Terms, response: str, sample: _Sample) -> Terms:
+    if response not in terms.variables:
+        return terms
+    own = 1 << terms.variables.index(response)
+    kept = tuple(term for term in terms.sets if term != own)
+    if len(kept) == len(terms.sets):
+        return terms
+    sample.warn(
+        FormulaWarning,
+        f"The response {response} appeared on the right-hand side and was dropped.",
+    )
+    return Terms(terms.variables, terms.nodes, kept, terms.intercept, terms.offsets)
+
+
+def _contrast_options(
+    contrasts: Any,
+) -> tuple[tuple[ContrastSpec, ContrastSpec], Mapping[str, ContrastSpec]]:
+    """The defaults for unordered and ordered factors, and the choices by name."""
+    if contrasts is None:
+        return (None, None), {}
+    if isinstance(contrasts, Mapping):
+        return (None, None), contrasts
+    if isinstance(contrasts, str):
+        return (contrasts, None), {}
+    if isinstance(contrasts, tuple | list) and len(contrasts) == 2:
+        if all(isinstance(c, str) for c in contrasts):
+            return (contrasts[0], contrasts[1]), {}
+    raise OptionError(
+        f"contrasts is {contrasts!r}.",
+        "Expected a mapping such as {'f': 'contr.sum'}, or a default such as"
+        " 'contr.sum' or ('contr.sum', 'contr.poly').",
+    )
+
+
+def _coding(
+    node: Node,
+    value: Value,
+    sample: _Sample,
+    defaults: tuple[ContrastSpec, ContrastSpec],
+    by_name: Mapping[str, ContrastSpec],
+) -> Coding:
+    name = deparse(node)
+    logical = isinstance(value, Factor) and is_logical(sample.raw(node))
+    spec: ContrastSpec = None
+    if isinstance(value, Factor):
+        plain = node.name if isinstance(node, Name) else name
+        if plain in by_name or name in by_name:
+            spec = by_name.get(plain, by_name.get(name))
+        elif value.contrasts is None:
+            spec = defaults[value.ordered]
+    return code(name, value, spec, logical=logical)
+
+
+def _fixed(
+    terms: Terms,
+    sample: _Sample,
+    by_name: Mapping[str, ContrastSpec],
+    defaults: tuple[ContrastSpec, ContrastSpec],
+) -> tuple[Any, Floats]:
+    values: list[Value] = [None] * len(terms.nodes)
+    codings: list[Coding | None] = [None] * len(terms.nodes)
+    for i in {i for members in terms.members for i in members}:
+        values[i] = sample.settled(terms.nodes[i])
+        codings[i] = _coding(terms.nodes[i], values[i], sample, defaults, by_name)
+    _check_contrast_names(by_name, terms, codings)
+    layout = plan(terms, codings, sample.nrow)
+    return layout, fill(layout, values, sample.nrow)
+
+
+def _check_contrast_names(
+    by_name: Mapping[str, ContrastSpec], terms: Terms, codings: list[Coding | None]
+) -> None:
+    factors = [
+        node.name if isinstance(node, Name) else deparse(node)
+        for node, coding in zip(terms.nodes, codings, strict=True)
+        if coding is not None and coding.levels is not None
+    ]
+    for name in by_name:
+        if name not in factors:
+            raise OptionError(
+                f"contrasts names {name!r}, which is not a factor of the fixed part.",
+                f"Its factors are {', '.join(map(repr, factors)) or 'none'}.",
+                near(name, factors),
+            )
+
+
+def _random(
+    formula: Formula, sample: _Sample, defaults: tuple[ContrastSpec, ContrastSpec]
+) -> tuple[tuple[RandomRecipe, ...], tuple[RandomTerm, ...]]:
+    known: dict[str, tuple[Grouping, Codes]] = {}
+    made = []
+    split_factors = []
+    for bar in formula.bars:
+        if bar.group_name not in known:
+            known[bar.group_name] = group(bar.group, sample.raw)
+        grouping, codes = known[bar.group_name]
+        recipe, values = _random_columns(bar, grouping, sample, defaults)
+        made.append((recipe, codes, values))
+        if bar.split and bar.structure == "us":
+            split_factors += _factors_of(recipe)
+    if split_factors:
+        sample.warn(FormulaWarning, _double_bar_message(split_factors))
+    order = level_order([len(recipe.grouping.levels) for recipe, _, _ in made])
+    terms = []
+    for k in order:
+        recipe, codes, values = made[k]
+        bar = recipe.bar
+        terms.append(
+            RandomTerm(
+                bar.group_name,
+                recipe.plan.names,
+                bar.structure,
+                codes,
+                recipe.grouping.levels,
+                values,
+            )
+        )
+    return tuple(made[k][0] for k in order), tuple(terms)
+
+
+def _random_columns(
+    bar: Bar,
+    grouping: Grouping,
+    sample: _Sample,
+    defaults: tuple[ContrastSpec, ContrastSpec],
+) -> tuple[RandomRecipe, Floats]:
+    terms = bar.terms
+    inside = {deparse(name) for name in variables_of(bar.group)}
+    as_factors = frozenset(inside.intersection(terms.variables))
+    values: list[Value] = [None] * len(terms.nodes)
+    codings: list[Coding | None] = [None] * len(terms.nodes)
+    for i in {i for members in terms.members for i in members}:
+        node = terms.nodes[i]
+        if terms.variables[i] in as_factors:
+            factor = as_factor(sample.raw(node)).drop_unused()
+            values[i] = factor
+        else:
+            values[i] = sample.settled(node)
+        codings[i] = _coding(node, values[i], sample, defaults, {})
+    layout = plan(terms, codings, sample.nrow)
+    matrix = np.ascontiguousarray(fill(layout, values, sample.nrow))
+    return RandomRecipe(bar, grouping, layout, as_factors), matrix
+
+
+def _factors_of(recipe: RandomRecipe) -> list[str]:
+    return [
+        coding.name
+        for coding in recipe.plan.codings
+        if coding is not None and coding.levels is not None
+    ]
+
+
+def _double_bar_message(factors: list[str]) -> str:
+    names = ", ".join(dict.fromkeys(factors))
+    return (
+        f"A double bar has the factor {names} on its left. As in lme4, the columns of"
+        " a factor stay correlated with each other. Write zerocorr(... | g) or"
+        " diag(... | g) for independent columns."
+    )

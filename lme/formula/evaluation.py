@@ -1,0 +1,277 @@
+"""Compute the variables of a formula from data, by names and whitelist only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lme.errors import FormulaError, LMEError, near
+from lme.formula.functions import CONSTANTS, FUNCTIONS, RESERVED, as_function
+from lme.formula.syntax import Call, Name, Node, Number, String, deparse
+from lme.formula.table import Table
+from lme.formula.values import (
+    Factor,
+    Matrix,
+    Value,
+    as_value,
+    missing,
+    rows,
+)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where names come from, and what stateful functions remember.
+
+    Parameters
+    ----------
+    table : Table
+        The columns.
+    context : mapping
+        Names and functions that the user supplies.
+    memory : dict
+        State of each stateful call, by its text. Filled while ``learning``,
+        read otherwise.
+    learning : bool
+        Whether these are the data of the fit.
+    text : str
+        The formula, for error messages.
+    """
+
+    table: Table
+    context: Mapping[str, Any]
+    memory: dict[str, Any]
+    learning: bool
+    text: str
+    cache: dict[str, Value] = field(default_factory=dict)
+
+    def value(self, node: Node) -> Value:
+        """Value of a whole variable, one entry or row for each row of the data."""
+        name = deparse(node)
+        if name in self.cache:
+            return self.cache[name]
+        value = evaluate(node, self)
+        found = rows(value)
+        if not isinstance(value, np.ndarray | Factor | Matrix):
+            raise located(
+                FormulaError(f"{name} is not a variable.", "Expected a column."),
+                node,
+                self.text,
+            )
+        if found != self.table.nrow:
+            raise located(
+                FormulaError(
+                    f"The variable {name} has {found} values.",
+                    f"Expected {self.table.nrow}, one for each row of the data.",
+                ),
+                node,
+                self.text,
+            )
+        self.cache[name] = value
+        return value
+
+
+def evaluate(node: Node, scope: Scope) -> Value:
+    """Value of an expression.
+
+    Raises
+    ------
+    FormulaError
+        For unknown names, and whatever the functions refuse, with its place.
+    """
+    if isinstance(node, Name):
+        return _name(node, scope)
+    if isinstance(node, Number):
+        return as_value(int(node.value) if node.integer else node.value)
+    if isinstance(node, String):
+        return as_value(node.value)
+    if node.function == "(":
+        return evaluate(node.args[0], scope)
+    try:
+        return _call(node, scope)
+    except FormulaError as error:
+        raise located(error, node, scope.text) from error
+    except LMEError as error:
+        raise located(
+            FormulaError(error.found, error.expected, error.remedy), node, scope.text
+        ) from error
+
+
+def _name(node: Name, scope: Scope) -> Value:
+    name = node.name
+    if name in RESERVED:
+        return CONSTANTS[name]
+    if name in scope.table:
+        return scope.table[name]
+    if name in scope.context:
+        return as_value(scope.context[name])
+    if name in CONSTANTS:
+        return CONSTANTS[name]
+    raise unknown_names([node], scope)
+
+
+def _call(node: Call, scope: Scope) -> Value:
+    function = _function(node.function, scope)
+    if function is None:
+        raise unknown_function(node, scope)
+    args: list[Value] = []
+    kwargs: dict[str, Value] = {}
+    if function.takes_names:
+        return _named_arguments(function, node, scope)
+    for i, arg in enumerate(node.args):
+        key = node.keys[i] if node.keys else None
+        value = _argument(function, i if key is None else key, arg, scope)
+        if key is None:
+            args.append(value)
+        elif key in kwargs:
+            raise FormulaError(f"{node.function}() got the argument {key!r} twice.")
+        else:
+            kwargs[key] = value
+    if not node.keys and len(args) > 2:
+        # A chain of additions; the operators themselves take two operands.
+        total = args[0]
+        for value in args[1:]:
+            total = function.fit([total, value], {})[1]
+        return total
+    if not function.stateful:
+        return function.fit(args, kwargs)[1]
+    label = deparse(node)
+    if scope.learning:
+        state, value = function.fit(args, kwargs)
+        scope.memory[label] = state
+        return value
+    return function.apply(scope.memory.get(label), args, kwargs)
+
+
+def _function(name: str, scope: Scope) -> Any:
+    given = scope.context.get(name)
+    if given is not None and (callable(given) or hasattr(given, "fit")):
+        return as_function(name, given)
+    return FUNCTIONS.get(name)
+
+
+def _argument(function: Any, place: int | str, arg: Node, scope: Scope) -> Value:
+    """One argument; `sum` in ``C(f, sum)`` names a contrast, not a column."""
+    if isinstance(arg, Name) and function.symbols:
+        words = function.symbols.get(place, {})
+        if arg.name in words:
+            value: Value = words[arg.name]
+            return value
+    return evaluate(arg, scope)
+
+
+def _named_arguments(function: Any, node: Call, scope: Scope) -> Value:
+    """Arguments by position, and what ``cbind`` calls its columns."""
+    args = [evaluate(arg, scope) for arg in node.args]
+    keys = node.keys or (None,) * len(args)
+    names = tuple(
+        key if key is not None else arg.name if isinstance(arg, Name) else ""
+        for key, arg in zip(keys, node.args, strict=True)
+    )
+    value: Value = function.fit(args, {}, names)[1]
+    return value
+
+
+def located(error: FormulaError, node: Node, text: str) -> FormulaError:
+    """`error` with the place of `node`, unless it has one."""
+    if error.position is not None or node.start < 0:
+        return error
+    return FormulaError(
+        error.found,
+        error.expected,
+        error.remedy,
+        text=text,
+        position=node.start,
+        length=max(1, node.end - node.start),
+    )
+
+
+def check_names(nodes: list[Node], scope: Scope) -> None:
+    """Raise one error for every unknown name of `nodes` together."""
+    unknown = list(_unknown(nodes, scope))
+    names = [node for node in unknown if isinstance(node, Name)]
+    if names:
+        raise unknown_names(names, scope)
+    for node in unknown:
+        if isinstance(node, Call):
+            raise located(unknown_function(node, scope), node, scope.text)
+
+
+def _unknown(nodes: list[Node], scope: Scope) -> Iterator[Node]:
+    for node in nodes:
+        if isinstance(node, Name):
+            if not _known(node.name, scope):
+                yield node
+        elif isinstance(node, Call):
+            function = _function(node.function, scope)
+            if function is None and node.function != "(":
+                yield node
+            words: Any = {} if function is None else function.symbols
+            for i, arg in enumerate(node.args):
+                key = node.keys[i] if node.keys else None
+                if isinstance(arg, Name) and arg.name in words.get(
+                    i if key is None else key, ()
+                ):
+                    continue
+                yield from _unknown([arg], scope)
+
+
+def _known(name: str, scope: Scope) -> bool:
+    return name in scope.table or name in scope.context or name in CONSTANTS
+
+
+def unknown_names(nodes: list[Name], scope: Scope) -> FormulaError:
+    """The error for names that are neither columns nor in the context."""
+    names = list(dict.fromkeys(node.name for node in nodes))
+    columns = scope.table.columns
+    if len(names) == 1:
+        found = f"The data have no column {names[0]!r}."
+    else:
+        found = f"The data have no columns {', '.join(map(repr, names))}."
+    hints = [hint for name in names if (hint := near(name, columns))]
+    shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
+    remedy = " ".join(hints) or (
+        "Values from outside the data come in through context={...}."
+    )
+    return located(
+        FormulaError(found, f"Columns: {shown or 'none'}.", remedy),
+        nodes[0],
+        scope.text,
+    )
+
+
+def unknown_function(node: Call, scope: Scope) -> FormulaError:
+    """The error for a function outside the whitelist."""
+    known = [name for name in FUNCTIONS if name[0].isalpha()]
+    known += [name for name, value in scope.context.items() if callable(value)]
+    last = node.function.rsplit(".", 1)[-1]
+    hint = f"Did you mean {last!r}?" if last in known else near(node.function, known)
+    return FormulaError(
+        f"There is no function {node.function!r} in formulas.",
+        hint,
+        f"Supply your own with context={{{node.function!r}: function}}.",
+    )
+
+
+def new_missing(node: Node, scope: Scope) -> int:
+    """How many values of a call are missing although its columns are not."""
+    if not isinstance(node, Call):
+        return 0
+    lost = missing(scope.value(node))
+    if not lost.any():
+        return 0
+    for name in dict.fromkeys(n.name for n in _names(node)):
+        if name in scope.table:
+            lost = lost & ~missing(scope.table[name])
+    return int(lost.sum())
+
+
+def _names(node: Node) -> Iterator[Name]:
+    if isinstance(node, Name):
+        yield node
+    elif isinstance(node, Call):
+        for arg in node.args:
+            yield from _names(arg)

@@ -1,0 +1,101 @@
+"""Grouping factors: the level of each row, for any expression of factors.
+
+Only combinations that occur in the data become levels, so that crossing two
+factors of many levels costs time and memory in proportion to the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lme.formula.matrices import recode
+from lme.formula.syntax import Call, Node, is_operator, unwrap
+from lme.formula.values import Value, as_factor
+
+Codes = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Levels of a grouping factor, and how they are found in new data.
+
+    Parameters
+    ----------
+    node : Node
+        The expression of a single factor; the whole for an interaction.
+    levels : tuple of str
+        Labels in R's order.
+    parts : pair of Grouping or None
+        The two factors of an interaction ``a:b``.
+    keys : ndarray of int64 or None
+        Ascending ``code of a * number of levels of b + code of b`` of each level.
+    """
+
+    node: Node
+    levels: tuple[str, ...]
+    parts: tuple[Grouping, Grouping] | None = None
+    keys: NDArray[np.int64] | None = None
+
+    def locate(self, value: Callable[[Node], Value]) -> Codes:
+        """Level of each row of new data, -1 where it is unknown or missing."""
+        if self.parts is None:
+            return recode(as_factor(value(self.node)), self.levels)[0]
+        assert self.keys is not None
+        left, right = (part.locate(value) for part in self.parts)
+        wanted = left.astype(np.int64) * len(self.parts[1].levels) + right
+        place = np.searchsorted(self.keys, wanted)
+        place[place == len(self.keys)] = 0
+        known = (self.keys[place] == wanted) & (left >= 0) & (right >= 0)
+        return np.where(known, place, -1).astype(np.intp)
+
+
+def group(node: Node, value: Callable[[Node], Value]) -> tuple[Grouping, Codes]:
+    """Levels and codes of the grouping expression `node`.
+
+    Parameters
+    ----------
+    node : Node
+        A variable, or ``a:b`` of such.
+    value : callable
+        From a variable to its values in the rows used, none missing.
+    """
+    inner = unwrap(node)
+    if not is_operator(inner, ":"):
+        factor = as_factor(value(inner))
+        factor = factor.drop_unused()
+        return Grouping(inner, factor.levels), factor.codes
+    assert isinstance(inner, Call)
+    (left, left_codes), (right, right_codes) = (group(a, value) for a in inner.args)
+    width = len(right.levels)
+    combined = left_codes.astype(np.int64) * width + right_codes
+    keys, codes = _distinct(combined, len(left.levels) * width)
+    first = np.array(left.levels, dtype=object)[keys // max(width, 1)]
+    second = np.array(right.levels, dtype=object)[keys % max(width, 1)]
+    levels = tuple((first + ":" + second).tolist())
+    return Grouping(inner, levels, (left, right), keys), codes
+
+
+def _distinct(values: NDArray[np.int64], bound: int) -> tuple[NDArray[np.int64], Codes]:
+    """Distinct values in order, and the position of each; all are below `bound`."""
+    if bound > 4 * len(values) + 65_536:
+        keys, codes = np.unique(values, return_inverse=True)
+        return keys, codes.astype(np.intp, copy=False)
+    used = np.zeros(bound, dtype=bool)
+    used[values] = True
+    position = np.cumsum(used, dtype=np.intp) - 1
+    return np.flatnonzero(used).astype(np.int64), position[values]
+
+
+def level_order(counts: list[int]) -> list[int]:
+    """Order of the terms by number of levels, as lme4 has it.
+
+    The formula's order stays unless some term has more levels than the one
+    before it; then terms go by descending number, and ties are reversed.
+    """
+    if all(a >= b for a, b in zip(counts, counts[1:], strict=False)):
+        return list(range(len(counts)))
+    return sorted(range(len(counts)), key=lambda i: (counts[i], i), reverse=True)

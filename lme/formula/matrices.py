@@ -1,0 +1,353 @@
+"""Model matrices: which columns each term gets, and their numbers.
+
+The columns of a term are products of columns of its variables; the first
+variable varies fastest. Whether a factor enters by contrasts or by one indicator
+for each level follows R's rule, which looks at the formula only and not at the
+data (Chambers and Hastie 1992, section 2.4.1).
+
+References
+----------
+Chambers, J. M. and Hastie, T. J. (1992). Statistical Models in S, chapter 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lme.errors import DataError, DesignError, FormulaError
+from lme.formula.coding import ContrastSpec, contrast_matrix
+from lme.formula.expand import Terms
+from lme.formula.values import Factor, Matrix, Value, as_factor, label
+
+MAX_COLUMNS = 20_000
+MAX_CELLS = 2**30
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How one variable becomes columns; enough to code new data.
+
+    Parameters
+    ----------
+    name : str
+        The variable's text.
+    names : tuple of str
+        Suffixes of its columns: empty for a number, contrast names for a factor.
+    levels : tuple of str or None
+        Levels of a factor; None for a numeric variable.
+    matrix : ndarray of float64, shape (levels, columns), or None
+        Contrasts of a factor.
+    logical : bool
+        Whether the factor stands for a logical variable.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    levels: tuple[str, ...] | None = None
+    matrix: Floats | None = None
+    logical: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Columns of a model matrix: names, terms, and how each one is made.
+
+    Parameters
+    ----------
+    codings : tuple of Coding or None
+        Coding of each variable; None for those in no term.
+    blocks : tuple of tuple of (int, bool)
+        For each term its variables, and whether each is coded in full.
+    intercept : bool
+        Whether a column of ones comes first.
+    names : tuple of str
+        Names of all columns.
+    assign : tuple of int
+        Number of the term of each column, from 1; 0 for the intercept.
+    """
+
+    codings: tuple[Coding | None, ...]
+    blocks: tuple[tuple[tuple[int, bool], ...], ...]
+    intercept: bool
+    names: tuple[str, ...]
+    assign: tuple[int, ...]
+
+
+LOGICAL = ("FALSE", "TRUE")
+
+
+def settle(value: Value) -> Value:
+    """A variable in its final form: numbers, a `Matrix` or a `Factor`.
+
+    Strings become factors, logical values factors with the levels FALSE and
+    TRUE; integers become floating-point numbers.
+    """
+    if isinstance(value, np.ndarray):
+        kind = value.dtype.kind
+        if kind == "f":
+            return value
+        if kind == "i":
+            return value.astype(np.float64)
+        if kind == "b":
+            return Factor(value.astype(np.intp), LOGICAL)
+        present = [v for v in value[:100] if v is not None]
+        if present and isinstance(present[0], str):
+            return as_factor(value)
+        if all(isinstance(v, bool | np.bool_) for v in present):
+            codes = [-1 if v is None else int(v) for v in value]
+            return Factor(np.array(codes, dtype=np.intp), LOGICAL)
+        return np.array([np.nan if v is None else v for v in value], dtype=np.float64)
+    return value
+
+
+def is_logical(value: Value) -> bool:
+    """Whether a value is a logical vector, missing entries allowed."""
+    if not isinstance(value, np.ndarray):
+        return False
+    if value.dtype.kind == "O":
+        return all(v is None or isinstance(v, bool | np.bool_) for v in value)
+    return value.dtype.kind == "b"
+
+
+def code(
+    name: str, value: Value, spec: ContrastSpec, *, logical: bool = False
+) -> Coding:
+    """The coding of a settled variable.
+
+    Parameters
+    ----------
+    name : str
+        The variable's text.
+    value : Value
+        What `settle` returned, without unused levels.
+    spec : str, array, callable or None
+        Contrasts asked for; None for those of the factor or the default.
+    logical : bool
+        Whether the variable was logical.
+    """
+    if isinstance(value, Factor):
+        if spec is None:
+            spec = value.contrasts
+        try:
+            matrix, names = contrast_matrix(spec, value.levels, value.ordered)
+        except DesignError as error:
+            raise DesignError(
+                f"The coding of {name!r} failed. {error.found}",
+                error.expected,
+                error.remedy,
+            ) from error
+        return Coding(name, names, value.levels, matrix, logical)
+    if isinstance(value, Matrix):
+        width = value.values.shape[1]
+        if width == 1:
+            return Coding(name, ("",))
+        numbered = tuple(map(str, range(1, width + 1)))
+        return Coding(name, value.columns or numbered)
+    return Coding(name, ("",))
+
+
+def plan(terms: Terms, codings: Sequence[Coding | None], nrow: int) -> Plan:
+    """Lay out the columns of `terms`.
+
+    Raises
+    ------
+    FormulaError
+        When there would be more than `MAX_COLUMNS` columns.
+    """
+    names: list[str] = ["(Intercept)"] if terms.intercept else []
+    assign: list[int] = [0] * len(names)
+    blocks = []
+    first_is_full = not terms.intercept
+    for number, (term, members) in enumerate(
+        zip(terms.sets, terms.members, strict=True)
+    ):
+        block = []
+        for i in members:
+            coding = codings[i]
+            assert coding is not None
+            full = False
+            if coding.levels is not None:
+                margin = term & ~(1 << i)
+                full = first_is_full or bool(
+                    margin
+                    and not any(
+                        margin & ~earlier == 0 for earlier in terms.sets[:number]
+                    )
+                )
+                first_is_full = False
+            block.append((i, full))
+        _check_size(codings, block, len(names), nrow, terms.labels[number])
+        labels = [""]
+        for i, full in block:
+            coding = codings[i]
+            assert coding is not None
+            suffixes = coding.levels if full and coding.levels else coding.names
+            own = [coding.name + suffix for suffix in suffixes]
+            labels = [f"{a}:{b}" if a else b for b in own for a in labels]
+        names += labels
+        assign += [number + 1] * len(labels)
+        blocks.append(tuple(block))
+    return Plan(
+        tuple(codings), tuple(blocks), terms.intercept, tuple(names), tuple(assign)
+    )
+
+
+def _check_size(
+    codings: Sequence[Coding | None],
+    block: list[tuple[int, bool]],
+    before: int,
+    nrow: int,
+    term: str,
+) -> None:
+    width = 1
+    for i, full in block:
+        coding = codings[i]
+        assert coding is not None
+        width *= len(coding.levels if full and coding.levels else coding.names)
+    total = before + width
+    if total > MAX_COLUMNS or total * nrow > MAX_CELLS:
+        raise FormulaError(
+            f"The term {term!r} brings the model matrix to {total} columns.",
+            f"At most {MAX_COLUMNS} columns and {MAX_CELLS} cells are made.",
+            "A factor with so many levels is usually a grouping factor: (1 | g).",
+        )
+
+
+def fill(layout: Plan, values: Sequence[Value], nrow: int) -> Floats:
+    """The model matrix, shape (nrow, columns), stored column by column.
+
+    A row in which a factor is missing gets NaN in the columns of that factor.
+    """
+    transposed = np.empty((len(layout.names), nrow))
+    at = 0
+    if layout.intercept:
+        transposed[0] = 1.0
+        at = 1
+    made: dict[tuple[int, bool], Floats] = {}
+    for block in layout.blocks:
+        product: Floats | None = None
+        for key in block:
+            if key not in made:
+                coding = layout.codings[key[0]]
+                assert coding is not None
+                made[key] = _columns(coding, values[key[0]], key[1])
+            columns = made[key]
+            if product is None:
+                product = columns
+            else:
+                product = (columns[:, None, :] * product[None, :, :]).reshape(-1, nrow)
+        assert product is not None
+        transposed[at : at + len(product)] = product
+        at += len(product)
+    return transposed.T
+
+
+def _columns(coding: Coding, value: Value, full: bool) -> Floats:
+    """Columns of one variable as rows of an array, shape (columns, n)."""
+    if isinstance(value, Factor):
+        assert coding.matrix is not None and coding.levels is not None
+        table = np.eye(len(coding.levels)) if full else coding.matrix
+        columns = table.T.take(value.codes, axis=1)
+        absent = value.codes < 0
+        if absent.any():
+            columns[:, absent] = np.nan
+        return columns
+    if isinstance(value, Matrix):
+        return value.values.T
+    assert isinstance(value, np.ndarray)
+    return value[None, :]
+
+
+def check_finite(name: str, value: Value) -> None:
+    """Refuse infinite numbers in a variable.
+
+    Raises
+    ------
+    DataError
+        Naming the variable and its first infinite row.
+    """
+    numbers: Any = value.values if isinstance(value, Matrix) else value
+    if isinstance(numbers, np.ndarray) and numbers.dtype.kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(numbers.sum()):
+                return
+        infinite = ~np.isfinite(numbers)
+        if infinite.any():
+            where = int(np.flatnonzero(infinite.reshape(len(numbers), -1).any(1))[0])
+            raise DataError(
+                f"{name} is infinite or not a number in {int(infinite.sum())}"
+                f" place(s), the first in used row {where}.",
+                "Expected finite numbers.",
+                "Remove these rows, or change the transformation.",
+            )
+
+
+def match_levels(name: str, value: Value, coding: Coding) -> Value:
+    """New values of a variable, with the levels that the fit knew.
+
+    Raises
+    ------
+    DataError
+        For a level that the fit did not see, and for a variable of another kind.
+    """
+    if coding.levels is None:
+        if isinstance(value, Factor):
+            raise DataError(
+                f"The variable {name!r} was numeric in the fit and is"
+                " categorical in the new data.",
+                "Expected numbers.",
+            )
+        return value
+    factor = value if isinstance(value, Factor) else as_factor(value)
+    codes, unseen = recode(factor, coding.levels)
+    if unseen:
+        raise DataError(
+            f"The factor {name!r} has new levels {', '.join(map(repr, unseen[:5]))}"
+            f"{', ...' if len(unseen) > 5 else ''}.",
+            f"The fit knew {', '.join(map(repr, coding.levels[:12]))}"
+            f"{', ...' if len(coding.levels) > 12 else ''}.",
+            "Only grouping factors of random effects may have new levels.",
+        )
+    return Factor(codes, coding.levels)
+
+
+def recode(
+    factor: Factor, levels: tuple[str, ...]
+) -> tuple[NDArray[np.intp], list[str]]:
+    """Codes of `factor` over other `levels`, -1 where unknown or missing.
+
+    Returns
+    -------
+    codes : ndarray of intp, shape (n,)
+        Positions in `levels`.
+    unseen : list of str
+        Levels of `factor` that occur in its rows and are not in `levels`.
+    """
+    if factor.levels == levels:
+        return factor.codes, []
+    position = {text: i for i, text in enumerate(levels)}
+    moved = np.array([_find(text, position) for text in factor.levels] + [-1])
+    codes = moved.astype(np.intp)[factor.codes]
+    lost = np.unique(factor.codes[(codes < 0) & (factor.codes >= 0)])
+    return codes, [factor.levels[i] for i in lost]
+
+
+def _find(text: str, position: dict[str, int]) -> int:
+    """Position of a label, written as a double or as an integer."""
+    found = position.get(text, -1)
+    if found < 0 and text[:1] in "-0123456789":
+        try:
+            number = float(text)
+        except ValueError:
+            return -1
+        found = position.get(label(number), -1)
+        if found < 0 and number.is_integer():
+            found = position.get(str(int(number)), -1)
+    return found

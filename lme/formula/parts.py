@@ -1,0 +1,247 @@
+"""A formula taken apart: response, fixed terms, random terms, variables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+from lme.errors import FormulaError
+from lme.formula.bars import (
+    Bar,
+    double_bars,
+    expand_double_bars,
+    find_bars,
+    read_bar,
+    remove_bars,
+)
+from lme.formula.expand import Terms, expand
+from lme.formula.parser import parse
+from lme.formula.syntax import (
+    Call,
+    Node,
+    Number,
+    deparse,
+    is_operator,
+    variables_of,
+)
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The parts of a formula, before any data are seen.
+
+    Parameters
+    ----------
+    text : str
+        The formula as typed.
+    expanded : str
+        The formula as R writes it, with ``||`` expanded.
+    response : str
+        The left-hand side; empty when there is none.
+    bars : tuple of Bar
+        The random terms, one for each grouping factor, in the formula's order.
+    warnings : tuple of str
+        What a reader may not expect.
+
+    Examples
+    --------
+    >>> parse_formula("log(y) ~ x*f - x + (x || g)")
+    Formula: log(y) ~ x * f - x + ((1 | g) + (0 + x | g))
+      response   log(y)
+      fixed      1, f, x:f
+      random     (1 | g), (0 + x | g)
+      variables  y, x, f, g
+    """
+
+    text: str
+    expanded: str
+    response: str
+    bars: tuple[Bar, ...]
+    warnings: tuple[str, ...]
+    left: Node | None = field(repr=False)
+    right: Node | None = field(repr=False)
+    tree: Node = field(repr=False)
+
+    @cached_property
+    def has_dot(self) -> bool:
+        """Whether the fixed part has a `.` that only data can expand."""
+        return self.right is not None and any(
+            name.name == "." for name in variables_of(self.right)
+        )
+
+    @cached_property
+    def terms(self) -> Terms:
+        """The expanded fixed part, with a `.` left as it is."""
+        return expand(self.right, text=self.text, response=self.left)
+
+    def terms_for(self, columns: Sequence[str]) -> Terms:
+        """The expanded fixed part when a `.` stands for `columns`."""
+        if not self.has_dot:
+            return self.terms
+        return expand(self.right, text=self.text, response=self.left, columns=columns)
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Labels of the fixed terms, the intercept not among them."""
+        return self.terms.labels
+
+    @property
+    def intercept(self) -> bool:
+        """Whether the fixed part has an intercept."""
+        return self.terms.intercept
+
+    @property
+    def offsets(self) -> tuple[str, ...]:
+        """The ``offset(...)`` terms."""
+        return tuple(self.terms.variables[i] for i in self.terms.offsets)
+
+    @property
+    def random(self) -> tuple[str, ...]:
+        """The random terms in lme4's notation, without parentheses."""
+        return tuple(bar.text for bar in self.bars)
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        """Every column or context name that the formula needs, in order."""
+        return tuple(dict.fromkeys(name.name for name in variables_of(self.tree)))
+
+    def __repr__(self) -> str:
+        fixed = [str(int(self.intercept)), *self.fixed]
+        random = [
+            text if text.endswith(")") and bar.structure != "us" else f"({text})"
+            for text, bar in zip(self.random, self.bars, strict=True)
+        ]
+        rows = [
+            ("response", [self.response or "(none)"]),
+            ("fixed", fixed),
+            ("offset", list(self.offsets)),
+            ("random", random),
+            ("variables", list(self.variables)),
+        ]
+        lines = [f"Formula: {self.expanded}"]
+        lines += [f"  {name:<10} {', '.join(v)}" for name, v in rows if v]
+        return "\n".join(lines)
+
+
+@lru_cache(maxsize=512)
+def parse_formula(text: str) -> Formula:
+    """Take the formula `text` apart without any data.
+
+    Parameters
+    ----------
+    text : str
+        A formula such as ``"y ~ x + (x | g)"``.
+
+    Returns
+    -------
+    Formula
+        Response, fixed terms, random terms, variables and warnings.
+
+    Raises
+    ------
+    FormulaError
+        With the place of the first thing that cannot be read.
+    """
+    tree = parse(text)
+    left, right = _sides(tree, text)
+    whole = expand_double_bars(right, text)
+    doubled = set(double_bars(right))
+    bars = [
+        bar
+        for node, structure in find_bars(whole, text)
+        for bar in read_bar(node, structure, text, (node.start, node.end) in doubled)
+    ]
+    fixed, differs = remove_bars(whole)
+    _refuse_bare_bar(fixed, text)
+    shown = Call("~", (whole,) if left is None else (left, whole))
+    formula = Formula(
+        text=text,
+        expanded=deparse(shown),
+        response="" if left is None else deparse(left),
+        bars=tuple(bars),
+        warnings=tuple(_warnings(right, differs)),
+        left=left,
+        right=fixed,
+        tree=tree,
+    )
+    # Expanding now puts every error of the formula here, before data are read.
+    _ = formula.terms
+    return formula
+
+
+def _sides(tree: Node, text: str) -> tuple[Node | None, Node]:
+    if not is_operator(tree, "~"):
+        raise FormulaError(
+            "The formula has no ~.",
+            "Expected a response, ~ and terms, such as 'y ~ x + (1 | g)'.",
+            text=text,
+            position=len(text.rstrip()) - 1,
+        )
+    assert isinstance(tree, Call)
+    sides = tree.args
+    for side in sides:
+        if is_operator(side, "~"):
+            raise FormulaError(
+                "The formula has more than one ~.",
+                "Expected one response and one set of terms.",
+                text=text,
+                position=side.start,
+                length=side.end - side.start,
+            )
+    left = sides[0] if len(sides) == 2 else None
+    if left is not None:
+        if isinstance(left, Number):
+            raise FormulaError(
+                "The response is a number.",
+                "Expected a column or an expression of columns.",
+                text=text,
+                position=left.start,
+                length=left.end - left.start,
+            )
+        if any(name.name == "." for name in variables_of(left)):
+            raise FormulaError(
+                "The response is a dot.",
+                "A dot has a meaning in `update` only.",
+                "Name the response.",
+                text=text,
+                position=left.start,
+            )
+    return left, sides[-1]
+
+
+def _refuse_bare_bar(fixed: Node | None, text: str) -> None:
+    if is_operator(fixed, "|", "||") if fixed is not None else False:
+        assert isinstance(fixed, Call)
+        raise FormulaError(
+            f"The bar in {deparse(fixed)!r} has no parentheses around its term.",
+            "A bar reaches as far to both sides as it can.",
+            "Put each random term between parentheses, such as"
+            f" ({deparse(_near_bar(fixed))}).",
+            text=text,
+            position=fixed.start,
+            length=max(1, fixed.end - fixed.start),
+        )
+
+
+def _near_bar(bar: Call) -> Call:
+    """The bar with the operands that the writer probably meant."""
+    left, right = bar.args
+    if is_operator(left, "+"):
+        assert isinstance(left, Call)
+        left = left.args[-1]
+    if is_operator(right, "+"):
+        assert isinstance(right, Call)
+        right = right.args[0]
+    return Call(bar.function, (left, right))
+
+
+def _warnings(right: Node, differs: bool) -> list[str]:
+    messages = []
+    if differs:
+        messages.append(
+            "A random term stands left of a minus sign. R loses the minus then;"
+            " here it is kept, so that `(1 | g) - 1` removes the intercept. Write"
+            " `0 + ...` to say the same in both."
+        )
+    return messages

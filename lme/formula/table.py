@@ -1,0 +1,252 @@
+"""Data of any kind as named columns of formula values; never changed.
+
+A pandas frame is read directly. Everything else that narwhals knows (polars,
+pyarrow, modin, ...) and plain mappings of arrays become the same values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lme.errors import DataError, DataTypeError
+from lme.formula.values import Factor, Value, as_value, label, rows
+
+
+class Table:
+    """Columns of a data set, each converted once and only when asked for.
+
+    Parameters
+    ----------
+    data : DataFrame, mapping of arrays, or a frame that narwhals reads
+        The data set.
+
+    Raises
+    ------
+    DataTypeError
+        When `data` is none of these.
+    DataError
+        When columns have different lengths.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._values: dict[str, Value] = {}
+        self._frame: Any = None
+        self._index: pd.Index[Any] | None = None
+        if isinstance(data, Table):
+            raise DataTypeError("The data are a Table already.")
+        if isinstance(data, pd.DataFrame):
+            self._read_pandas(data)
+        elif isinstance(data, Mapping):
+            self._read_mapping(data)
+        elif isinstance(data, np.ndarray) and data.dtype.names:
+            self._read_mapping({name: data[name] for name in data.dtype.names})
+        else:
+            self._read_narwhals(data)
+
+    def _read_pandas(self, data: pd.DataFrame) -> None:
+        if data.columns.nlevels > 1:
+            raise DataTypeError(
+                "The columns of the data have several levels.",
+                "Expected one name for each column.",
+                "Flatten them, such as with df.columns = df.columns.map('_'.join).",
+            )
+        self._frame = data
+        self._index = data.index
+        self.nrow = len(data)
+        names = data.columns.tolist()
+        self._lookup = {
+            name if isinstance(name, str) else str(name): name for name in names
+        }
+        self._doubled = set() if len(self._lookup) == len(names) else _doubled(names)
+
+    def _read_mapping(self, data: Mapping[Any, Any]) -> None:
+        for name, column in data.items():
+            try:
+                self._values[str(name)] = as_value(_plain(column))
+            except DataTypeError as error:
+                raise _bad_column(str(name), error) from error
+        lengths = {name: rows(value) for name, value in self._values.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(
+                "The columns of the data have different lengths: "
+                + ", ".join(f"{k} {v}" for k, v in list(lengths.items())[:8])
+                + ".",
+                "Expected arrays of one length.",
+            )
+        self.nrow = next(iter(lengths.values()), 0)
+        self._lookup = {name: name for name in self._values}
+        self._doubled = set()
+
+    def _read_narwhals(self, data: Any) -> None:
+        import narwhals as nw
+
+        try:
+            frame = nw.from_native(data, eager_only=True)
+        except TypeError as error:
+            lazy = hasattr(data, "collect")
+            raise DataTypeError(
+                f"The data are of type {type(data).__name__}.",
+                "Expected a pandas, polars or pyarrow table, or a dict of arrays.",
+                "Call .collect() first." if lazy else "",
+            ) from error
+        self._frame = frame
+        self.nrow = len(frame)
+        self._lookup = {name: name for name in frame.columns}
+        self._doubled = set()
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns, in order."""
+        if self._doubled:
+            self._refuse_doubled(min(self._doubled))
+        return list(self._lookup)
+
+    @property
+    def index(self) -> pd.Index[Any]:
+        """Labels of the rows: those of pandas, else 0, 1, ..."""
+        return pd.RangeIndex(self.nrow) if self._index is None else self._index
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._lookup
+
+    def __getitem__(self, name: str) -> Value:
+        """The column `name` as a formula value.
+
+        Raises
+        ------
+        DataError
+            When several columns have that name.
+        DataTypeError
+            When it holds neither numbers, strings, bools nor categories.
+        """
+        value = self._values.get(name)
+        if value is not None:
+            return value
+        if name in self._doubled:
+            self._refuse_doubled(name)
+        try:
+            if isinstance(self._frame, pd.DataFrame):
+                value = _from_series(self._frame[self._lookup[name]])
+            else:
+                value = _from_narwhals(self._frame.get_column(name))
+        except DataTypeError as error:
+            raise _bad_column(name, error) from error
+        self._values[name] = value
+        return value
+
+    def _refuse_doubled(self, name: str) -> None:
+        raise DataError(
+            f"The data have more than one column named {name!r}.",
+            "Column names must be different from each other.",
+            "Rename the columns.",
+        )
+
+
+def _doubled(names: list[Any]) -> set[str]:
+    seen: set[str] = set()
+    doubled: set[str] = set()
+    for name in map(str, names):
+        (doubled if name in seen else seen).add(name)
+    return doubled
+
+
+def _bad_column(name: str, error: DataTypeError) -> DataTypeError:
+    return DataTypeError(
+        f"The column {name!r} cannot be used. {error.found}",
+        error.expected,
+        error.remedy,
+    )
+
+
+def _plain(column: Any) -> Any:
+    """A column of a mapping as something that pandas or NumPy knows."""
+    if isinstance(column, pd.Series):
+        return column.array if isinstance(column.dtype, pd.CategoricalDtype) else column
+    if isinstance(column, np.ndarray | list | tuple | pd.Categorical | Factor):
+        return column
+    if hasattr(column, "to_numpy"):
+        return column.to_numpy()
+    if np.ndim(column) == 0:
+        raise DataTypeError(
+            f"It is a single {type(column).__name__}.", "Expected an array."
+        )
+    return column
+
+
+def _from_series(series: pd.Series[Any]) -> Value:
+    dtype = series.dtype
+    if isinstance(dtype, np.dtype):
+        kind = dtype.kind
+        if kind in "fiu":
+            wanted = np.float64 if kind == "f" or dtype == np.uint64 else np.int64
+            return series.to_numpy().astype(wanted, copy=False)
+        if kind == "b":
+            return series.to_numpy()
+        return _checked(series.to_numpy())
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _from_categorical(series.array)
+    return _from_extension(series)
+
+
+def _from_categorical(array: Any) -> Factor:
+    levels = array.categories.tolist()
+    if not all(type(level) is str for level in levels):
+        levels = [label(level) for level in levels]
+    codes = array.codes.astype(np.intp)
+    return Factor(codes, tuple(levels), bool(array.ordered))
+
+
+def _from_extension(series: pd.Series[Any]) -> Value:
+    """Nullable, string, sparse and Arrow columns."""
+    kind = getattr(series.dtype, "kind", "O")
+    if kind in "mM" or isinstance(series.dtype, pd.DatetimeTZDtype | pd.PeriodDtype):
+        return _checked(np.array([], dtype="M8[ns]"))
+    if kind == "f":
+        return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    if kind in "iub" and not series.hasnans:
+        return np.asarray(series.to_numpy(dtype=bool if kind == "b" else np.int64))
+    if kind in "iub":
+        values = series.astype(object).to_numpy(dtype=object)
+        return as_value(np.where(series.isna().to_numpy(), None, values))
+    values = series.to_numpy(dtype=object)
+    return _checked(np.where(series.isna().to_numpy(), None, values))
+
+
+def _from_narwhals(series: Any) -> Value:
+    import narwhals as nw
+
+    dtype = series.dtype
+    if dtype in (nw.Categorical, nw.Enum):
+        levels = [str(level) for level in series.cat.get_categories().to_list()]
+        position = {level: i for i, level in enumerate(levels)}
+        position[None] = -1  # type: ignore[index]
+        texts = series.cast(nw.String).to_list()
+        codes = np.fromiter((position[t] for t in texts), np.intp, len(texts))
+        return Factor(codes, tuple(levels))
+    if dtype.is_numeric() and series.null_count() == 0:
+        wanted = np.int64 if dtype.is_integer() else np.float64
+        return np.asarray(series.to_numpy()).astype(wanted)
+    if dtype.is_float() or dtype.is_decimal():
+        return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
+    if dtype == nw.Boolean and series.null_count() == 0:
+        return np.asarray(series.to_numpy()).astype(bool)
+    if dtype.is_temporal():
+        return _checked(np.array([], dtype="M8[ns]"))
+    return _checked(np.array(series.to_list(), dtype=object))
+
+
+def _checked(values: NDArray[Any]) -> Value:
+    if values.dtype.kind in "mM":
+        raise DataTypeError(
+            "It holds dates or times.",
+            "Expected numbers, strings, bools or categories.",
+            "Convert it: to numbers for a slope, to strings for a grouping factor.",
+        )
+    if values.dtype.kind == "c":
+        raise DataTypeError("It holds complex numbers.", "Expected real numbers.")
+    return as_value(values)
