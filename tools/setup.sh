@@ -76,7 +76,7 @@ if [ ${#needed[@]} -gt 0 ]; then
     fi
     if [ $can_install = yes ]; then
         say "installing system packages: ${needed[*]}"
-        apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" </dev/null >&2; }
+        apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" </dev/null >/dev/null; }
         install() { apt install -y --no-install-recommends "${needed[@]}"; }
         if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
             apt update || say "apt-get update failed; trying with the lists at hand"
