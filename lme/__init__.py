@@ -1,0 +1,68 @@
+"""Mixed-effects models with R-compatible formulas, at home in statsmodels.
+
+Data flows one way. Each stage returns a frozen record; the next stage reads it and
+nothing else::
+
+    text --formula--> terms --design--> y, X, Z-by-term, Lambda template
+      --engine--> criterion and gradient at theta (penalized least squares)
+      --search--> optimum, trace, verdict
+      --fit--> Fit: the frozen record of an estimated model
+      --inference--> estimates, tests, intervals, predictions
+      --report--> summary, tables, figures
+      --model, results--> the classes users touch: thin, one-line methods
+
+Examples
+--------
+>>> import lme
+>>> sleep = lme.datasets.load("sleepstudy")
+>>> res = lme.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+>>> round(res.objective, 4)
+1743.6283
+"""
+
+from lme import datasets
+from lme.errors import (
+    ConvergenceWarning,
+    DataError,
+    DataTypeError,
+    DataWarning,
+    DesignError,
+    FitError,
+    FormulaError,
+    FormulaWarning,
+    LMEError,
+    LMEWarning,
+    OptionError,
+    PerformanceWarning,
+    RankWarning,
+)
+from lme.formula.design import build_design
+from lme.formula.parts import parse_formula
+from lme.model import LMM, lmer
+from lme.results import LMMResults, LMMResultsWrapper, anova
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "LMM",
+    "ConvergenceWarning",
+    "DataError",
+    "DataTypeError",
+    "DataWarning",
+    "DesignError",
+    "FitError",
+    "FormulaError",
+    "FormulaWarning",
+    "LMEError",
+    "LMEWarning",
+    "LMMResults",
+    "LMMResultsWrapper",
+    "OptionError",
+    "PerformanceWarning",
+    "RankWarning",
+    "anova",
+    "build_design",
+    "datasets",
+    "lmer",
+    "parse_formula",
+]

@@ -1,0 +1,243 @@
+"""A design from matrices instead of a formula."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lme.errors import DataError, DataTypeError, OptionError, near
+from lme.formula.records import Design, RandomTerm
+
+Floats = NDArray[np.float64]
+STRUCTURES = ("us", "diag")
+
+
+def design_from_arrays(
+    endog: Any,
+    exog: Any,
+    groups: Any,
+    *,
+    exog_re: Any = None,
+    structure: str | Mapping[str, str] = "us",
+    weights: Any = None,
+    offset: Any = None,
+) -> Design:
+    """The design of a model given as matrices.
+
+    Parameters
+    ----------
+    endog : array_like, shape (n,)
+        Response.
+    exog : array_like, shape (n, p), or None
+        Fixed-effects matrix; names come from a frame's columns, else ``const`` and
+        ``x1``, ``x2`` and so on.
+    groups : array_like, shape (n,), or mapping of str to array_like
+        Level of each row, by grouping factor.
+    exog_re : array_like, shape (n, k), mapping, or None
+        Random-effects columns by grouping factor; by default an intercept.
+    structure : str or mapping of str to str
+        ``"us"`` or ``"diag"``, by grouping factor.
+    weights, offset : array_like, shape (n,), or None
+        Prior weights and known part of the mean.
+
+    Returns
+    -------
+    Design
+        As from a formula, but without a way to new data.
+
+    Raises
+    ------
+    DataError, DataTypeError
+        For wrong lengths and types, missing values, and infinities.
+    OptionError
+        For names and structures that are not known.
+    """
+    y = _numbers("endog", endog, 1)
+    n = y.size
+    if n == 0:
+        raise DataError("endog has no rows.", "A model needs observations.")
+    X = np.zeros((n, 0)) if exog is None else _numbers("exog", exog, 2, n)
+    names = _column_names(exog, X, "x", "const")
+    terms = _terms(groups, exog_re, structure, n)
+    prior = None if weights is None else _numbers("weights", weights, 1, n)
+    if prior is not None and (prior <= 0).any():
+        raise DataError(
+            f"weights has {int((prior <= 0).sum())} values that are not positive.",
+            "The residual variance is sigma^2 / weight.",
+            "Leave out the rows with a weight of zero.",
+        )
+    constant = [bool((X[:, j] == 1).all()) for j in range(X.shape[1])]
+    first = constant.index(True) if True in constant else -1
+    labels = tuple(name for j, name in enumerate(names) if j != first)
+    numbers = iter(range(1, X.shape[1] + 1))
+    y_name = str(getattr(endog, "name", None) or "y")
+    bars = " + ".join(f"({' + '.join(t.columns)} | {t.group})" for t in terms)
+    text = f"{y_name} ~ {' + '.join([*names, bars] if names else ['0', bars])}"
+    index = endog.index if isinstance(endog, pd.Series) else pd.RangeIndex(n)
+    return Design(
+        formula=text,
+        expanded=text,
+        y=y,
+        y_name=y_name,
+        X=np.asfortranarray(X),
+        column_names=names,
+        assign=tuple(0 if j == first else next(numbers) for j in range(X.shape[1])),
+        term_labels=labels,
+        offset=None if offset is None else _numbers("offset", offset, 1, n),
+        weights=prior,
+        terms=terms,
+        index=index,
+        full_index=index,
+        kept=np.ones(n, dtype=bool),
+        dropped_rows=np.empty(0, dtype=np.intp),
+        na_action="omit",
+        warnings=(),
+        # New data need a formula; without one there is nothing to remember.
+        recipe=None,  # type: ignore[arg-type]
+    )
+
+
+def _numbers(name: str, values: Any, ndim: int, n: int | None = None) -> Floats:
+    """`values` as floats of the right shape, finite."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataTypeError(
+            f"{name} is not numeric.",
+            "Matrices hold numbers; text and categories need a formula.",
+            "Use lme.lmer with a formula.",
+        ) from None
+    if array.ndim == 1 and ndim == 2:
+        array = array[:, None]
+    if array.ndim == 2 and ndim == 1 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != ndim:
+        raise DataError(
+            f"{name} has shape {array.shape}.",
+            f"It must have {ndim} dimension{'s' if ndim > 1 else ''}.",
+            "Fit one response, then call refit for the others."
+            if name == "endog"
+            else "",
+        )
+    if n is not None and array.shape[0] != n:
+        raise DataError(
+            f"{name} has {array.shape[0]} rows and endog has {n}.",
+            "All must have one row an observation.",
+        )
+    bad = ~np.isfinite(array)
+    if bad.any():
+        raise DataError(
+            f"{name} has {int(bad.sum())} missing or infinite values.",
+            "Matrices must be complete.",
+            "Drop the rows from all of them first, or use lme.lmer, which does.",
+        )
+    return array
+
+
+def _column_names(
+    source: Any, array: Floats, letter: str, constant: str
+) -> tuple[str, ...]:
+    columns = getattr(source, "columns", None)
+    if columns is not None:
+        names = tuple(str(name) for name in columns)
+    elif isinstance(source, pd.Series) and source.name is not None:
+        names = (str(source.name),)
+    else:
+        ones = [bool((column == 1).all()) for column in array.T]
+        first = ones.index(True) if True in ones else -1
+        numbers = iter(range(1, array.shape[1] + 1))
+        names = tuple(
+            constant if j == first else f"{letter}{next(numbers)}"
+            for j in range(array.shape[1])
+        )
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise DataError(
+            f"The column name {repeated[0]!r} appears {names.count(repeated[0])} times.",
+            "Each column needs a name of its own.",
+        )
+    return names
+
+
+def _terms(
+    groups: Any, exog_re: Any, structure: Any, n: int
+) -> tuple[RandomTerm, ...]:
+    if groups is None:
+        raise DataError(
+            "groups is missing.",
+            "A mixed model needs a grouping factor.",
+            "Pass groups=; for a model without random effects use statsmodels' OLS.",
+        )
+    if isinstance(groups, pd.DataFrame):
+        groups = {str(name): groups[name] for name in groups.columns}
+    if not isinstance(groups, Mapping):
+        name = str(getattr(groups, "name", None) or "group")
+        groups = {name: groups}
+        exog_re = exog_re if isinstance(exog_re, Mapping) else {name: exog_re}
+    elif exog_re is not None and not isinstance(exog_re, Mapping):
+        raise DataTypeError(
+            "groups has names, but exog_re has none.",
+            "exog_re must be a mapping with the same names.",
+        )
+    exog_re = exog_re or {}
+    _check_names("exog_re", exog_re, groups)
+    if isinstance(structure, Mapping):
+        _check_names("structure", structure, groups)
+    terms = []
+    for name, labels in groups.items():
+        codes, levels = _levels(str(name), labels, n)
+        chosen = structure.get(name, "us") if isinstance(structure, Mapping) else structure
+        if chosen not in STRUCTURES:
+            raise OptionError(
+                f"structure is {chosen!r}.",
+                f"Expected one of {', '.join(map(repr, STRUCTURES))}.",
+            )
+        for part in _parts(exog_re.get(name), n):
+            values = _numbers(f"exog_re for {name!r}", part, 2, n)
+            columns = _column_names(part, values, "z", "(Intercept)")
+            values = np.ascontiguousarray(values)
+            terms.append(RandomTerm(str(name), columns, chosen, codes, levels, values))
+    # lme4's order: more levels first, else as given.
+    return tuple(sorted(terms, key=lambda term: -len(term.levels)))
+
+
+def _parts(columns: Any, n: int) -> Sequence[Any]:
+    if columns is None:
+        return [np.ones((n, 1))]
+    if isinstance(columns, list | tuple) and any(np.ndim(part) for part in columns):
+        arrays = [np.asarray(part) for part in columns]
+        if all(array.ndim and array.shape[0] == n for array in arrays):
+            return columns
+    return [columns]
+
+
+def _check_names(option: str, given: Mapping[str, Any], groups: Mapping[str, Any]) -> None:
+    for name in given:
+        if name not in groups:
+            raise OptionError(
+                f"{option} names {name!r}, which is not in groups.",
+                f"The grouping factors are {', '.join(map(repr, groups))}.",
+                near(str(name), groups),
+            )
+
+
+def _levels(name: str, labels: Any, n: int) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    values = labels if isinstance(labels, pd.Series) else pd.Series(np.asarray(labels))
+    if values.size != n:
+        raise DataError(
+            f"The grouping factor {name!r} has {values.size} rows and endog has {n}.",
+            "It must have one level a row.",
+        )
+    factor = pd.Categorical(values).remove_unused_categories()
+    codes = np.asarray(factor.codes, dtype=np.intp)
+    if (codes < 0).any():
+        raise DataError(
+            f"The grouping factor {name!r} has {int((codes < 0).sum())} missing values.",
+            "Every row needs a level.",
+            "Drop the rows first.",
+        )
+    return codes, tuple(str(level) for level in factor.categories)

@@ -1,0 +1,166 @@
+"""`getME`: any part of a fitted model under the name that lme4 gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lme.errors import OptionError, near
+from lme.fit import Fit, internals
+from lme.inference.components import term_names, theta_names
+from lme.inference.estimates import fixed_effects, group_sizes
+from lme.inference.modes import stacked
+
+
+def _rows_of(fit: Fit) -> int:
+    return int(fit.mu.size)
+
+
+def _random_count(fit: Fit) -> int:
+    return sum(part.size for part in fit.b)
+
+
+def _pointers(fit: Fit) -> Any:
+    return np.concatenate([[0], np.cumsum([part.size for part in fit.b])]).astype(int)
+
+
+def _flist(fit: Fit) -> dict[str, pd.Categorical]:
+    return {
+        term.group: pd.Categorical.from_codes(term.codes, list(term.levels))
+        for term in fit.design.terms
+    }
+
+
+def _devcomp(fit: Fit) -> dict[str, dict[str, float]]:
+    n, p = _rows_of(fit), fit.beta.size
+    sums = {
+        "ldL2": fit.ldL2,
+        "ldRX2": fit.ldRX2,
+        "wrss": fit.wrss,
+        "ussq": fit.ussq,
+        "pwrss": fit.pwrss,
+        "REML" if fit.reml else "dev": fit.objective,
+        "sigmaML": float(np.sqrt(fit.pwrss / n)),
+        "sigmaREML": float(np.sqrt(fit.pwrss / (n - p))),
+    }
+    dims = {
+        "N": n,
+        "n": n,
+        "p": p,
+        "nmp": n - p,
+        "q": _random_count(fit),
+        "nth": fit.theta.size,
+        "useSc": 1,
+        "REML": p if fit.reml else 0,
+    }
+    return {"cmp": sums, "dims": dims}
+
+
+def _sparse(name: str) -> Callable[[Fit], Any]:
+    return lambda fit: internals(fit)[name]
+
+
+# Name in lme4 -> (function of the fit, what it is). One row makes a name known.
+PARTS: dict[str, tuple[Callable[[Fit], Any], str]] = {
+    "X": (lambda f: f.X, "fixed-effects matrix (n, p), dropped columns left out"),
+    "Z": (lambda f: f.design.Zt.T.tocsc(), "random-effects matrix (n, q), sparse"),
+    "Zt": (lambda f: f.design.Zt, "transpose of Z (q, n), sparse"),
+    "y": (lambda f: f.design.y, "response (n,)"),
+    "mu": (lambda f: f.mu, "fitted values (n,)"),
+    "u": (lambda f: stacked(f.u), "spherical random effects (q,)"),
+    "b": (lambda f: stacked(f.b), "random effects b = Lambda u (q,)"),
+    "beta": (lambda f: f.beta, "fixed effects (p,)"),
+    "fixef": (fixed_effects, "fixed effects with their names"),
+    "theta": (
+        lambda f: pd.Series(f.theta, index=theta_names(f)),
+        "elements of the relative factors, with their names",
+    ),
+    "sigma": (lambda f: f.sigma, "residual standard deviation"),
+    "L": (_sparse("L"), "Cholesky factor of Lambda'Z'WZ Lambda + I (q, q), sparse"),
+    "Lambda": (lambda f: internals(f)["Lambdat"].T.tocsc(), "relative factor (q, q)"),
+    "Lambdat": (_sparse("Lambdat"), "transpose of Lambda (q, q), sparse"),
+    "Lind": (lambda f: f.design.Lind, "index into theta of each entry of Lambdat"),
+    "A": (_sparse("A"), "Lambda'Z' (q, n), sparse"),
+    "RX": (lambda f: f.RX, "Cholesky factor of the profiled X'V^-1 X (p, p), upper"),
+    "RZX": (_sparse("RZX"), "off-diagonal block of the Cholesky factor (q, p)"),
+    "lower": (lambda f: f.design.lower, "lower bounds of theta"),
+    "flist": (_flist, "grouping factors: name -> categorical (n,)"),
+    "cnms": (
+        lambda f: [(t.group, tuple(t.columns)) for t in f.design.terms],
+        "random-effects columns: (factor, names) of each term",
+    ),
+    "Tlist": (
+        lambda f: dict(zip(term_names(f), f.lambdas, strict=True)),
+        "relative factor of each term",
+    ),
+    "mmList": (
+        lambda f: {k: t.values for k, t in zip(term_names(f), f.design.terms)},
+        "left-hand side's matrix (n, p_i) of each term",
+    ),
+    "Gp": (_pointers, "start of each term among the random effects, and q"),
+    "Tp": (
+        lambda f: np.concatenate(
+            [[0], np.cumsum([len(t.columns) ** 2 + len(t.columns) for t in f.design.terms])]
+        ).astype(int)
+        // 2,
+        "start of each term among the elements of theta, and their number",
+    ),
+    "n": (_rows_of, "number of observations"),
+    "N": (_rows_of, "number of observations"),
+    "p": (lambda f: f.beta.size, "number of fixed effects"),
+    "q": (_random_count, "number of random effects"),
+    "m": (lambda f: f.theta.size, "number of elements of theta"),
+    "k": (lambda f: len(f.design.terms), "number of random-effects terms"),
+    "n_rtrms": (lambda f: len(f.design.terms), "number of random-effects terms"),
+    "n_rfacs": (lambda f: len(group_sizes(f)), "number of grouping factors"),
+    "p_i": (lambda f: [len(t.columns) for t in f.design.terms], "columns by term"),
+    "l_i": (lambda f: [len(t.levels) for t in f.design.terms], "levels by term"),
+    "q_i": (lambda f: [part.size for part in f.b], "random effects by term"),
+    "REML": (
+        lambda f: f.beta.size if f.reml else 0,
+        "number of fixed effects for a REML fit, else 0",
+    ),
+    "is_REML": (lambda f: f.reml, "whether REML was used"),
+    "offset": (
+        lambda f: np.zeros(f.mu.size) if f.design.offset is None else f.design.offset,
+        "offset (n,)",
+    ),
+    "weights": (
+        lambda f: np.ones(f.mu.size) if f.design.weights is None else f.design.weights,
+        "prior weights (n,)",
+    ),
+    "devcomp": (_devcomp, "components of the criterion, and dimensions"),
+}
+
+
+def part(fit: Fit, name: str) -> Any:
+    """One part of a fitted model.
+
+    Parameters
+    ----------
+    fit : Fit
+        An estimated model.
+    name : str
+        lme4's name of the part; the known names are the keys of `PARTS`.
+
+    Returns
+    -------
+    object
+        An array, a sparse matrix, a number, or a labelled container. Random effects
+        are ordered by term, level and column, the last fastest.
+
+    Raises
+    ------
+    OptionError
+        If the name is not known.
+    """
+    if name not in PARTS:
+        raise OptionError(
+            f"{name!r} is not a part of the model that getME knows.",
+            f"Known are {', '.join(PARTS)}.",
+            near(name, PARTS),
+        )
+    return PARTS[name][0](fit)

@@ -1,0 +1,237 @@
+"""The summary of a linear mixed model, and its one-table short form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lme.fit import Fit
+from lme.inference import estimates, wald
+from lme.inference.components import variance_components
+from lme.inference.text import abbreviate, number, numbers, p_value
+from lme.report.tables import Report, simple_table
+
+MAX_CORRELATIONS = 20
+"""Number of fixed effects up to which their correlations are printed."""
+
+def title(fit: Fit) -> str:
+    """``Linear mixed model fit by REML`` or ``... by maximum likelihood``."""
+    return f"Linear mixed model fit by {'REML' if fit.reml else 'maximum likelihood'}"
+
+
+def summarize(
+    fit: Fit,
+    *,
+    data_name: str = "",
+    alpha: float = 0.05,
+    correlation: bool | None = None,
+    digits: int = 4,
+    quantiles: NDArray[np.float64] | None = None,
+    warnings: Sequence[str] = (),
+) -> Report:
+    """The full summary in sections.
+
+    Parameters
+    ----------
+    fit : Fit
+        An estimated model.
+    data_name : str
+        Name of the data where it is known.
+    alpha : float
+        One minus the coverage of the confidence intervals.
+    correlation : bool, optional
+        Print the correlations of the fixed effects; by default up to 20 of them.
+    digits : int
+        Significant digits of the smallest variance component.
+    quantiles : ndarray, shape (5,), optional
+        Quantiles of the scaled residuals, where the data are no longer at hand.
+    warnings : sequence of str
+        Warnings to repeat as notes.
+
+    Returns
+    -------
+    Report
+        A statsmodels ``Summary``: ``as_text``, ``as_html``, ``as_latex``, ``as_csv``.
+    """
+    if quantiles is None:
+        quantiles = estimates.scaled_quantiles(fit)
+    tables = [
+        _description(fit, data_name),
+        _statistics(fit),
+        simple_table(
+            [numbers(quantiles, 4)],
+            ["Min", "1Q", "Median", "3Q", "Max"],
+            title="Scaled residuals:",
+            aligns="rrrrr",
+        ),
+        _components(fit, digits),
+        _coefficients(fit, alpha),
+    ]
+    p = fit.beta.size
+    if correlation is None:
+        correlation = p <= MAX_CORRELATIONS
+    if correlation and p > 1:
+        tables.append(_correlations(fit))
+    return Report(title(fit), tables, notes(fit, warnings))
+
+
+def _description(fit: Fit, data_name: str) -> Any:
+    verdict = fit.convergence
+    rows = [["Formula:", fit.design.formula]]
+    if data_name:
+        rows.append(["Data:", data_name])
+    used = "REML" if fit.reml else "ML"
+    rows += [
+        ["Method:", f"{used}; {verdict.kernel} kernel, {verdict.evaluations} evaluations"],
+        ["Search:", _verdict(fit)],
+    ]
+    return simple_table(rows, aligns="ll")
+
+
+def _statistics(fit: Fit) -> Any:
+    n = estimates.row_count(fit)
+    npar = estimates.parameter_count(fit)
+    header = ["REML criterion" if fit.reml else "-2 log L", "logLik"]
+    header += ["AIC", "AICc", "BIC", "npar", "df resid"]
+    criteria = [
+        fit.objective,
+        estimates.log_likelihood(fit),
+        estimates.aic(fit),
+        estimates.aicc(fit),
+        estimates.bic(fit),
+    ]
+    cells = [f"{value:.4f}" for value in criteria] + [str(npar), str(n - npar)]
+    return simple_table([cells], header, aligns="r" * len(header))
+
+
+def _components(fit: Fit, digits: int) -> Any:
+    header, rows = variance_components(fit).printed(digits)
+    levels = ", ".join(f"{k} {v}" for k, v in estimates.group_sizes(fit).items())
+    name = f"Random effects ({estimates.row_count(fit)} observations; levels: {levels}):"
+    return simple_table(
+        rows, header, title=name, aligns="ll" + "r" * (len(header) - 2)
+    )
+
+
+def coefficient_cells(fit: Fit, alpha: float) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the table of fixed effects."""
+    frame = wald.coefficient_table(fit, alpha)
+    low, high = f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"
+    header = ["", "coef", "std err", "z", "P>|z|", low, high]
+    rows = [
+        [
+            str(name),
+            number(row.estimate),
+            number(row.se),
+            number(row.z, 3),
+            p_value(row.p),
+            number(row.lower),
+            number(row.upper),
+        ]
+        for name, row in zip(frame.index, frame.itertuples(), strict=True)
+    ]
+    return header, rows
+
+
+def _coefficients(fit: Fit, alpha: float) -> Any:
+    header, rows = coefficient_cells(fit, alpha)
+    if not rows:
+        return simple_table([["Fixed effects: none"]])
+    return simple_table(rows, header, title="Fixed effects, tests by z (normal):")
+
+
+def _correlations(fit: Fit) -> Any:
+    names = estimates.coefficient_names(fit)
+    corr = wald.correlations(fit)
+    rows = []
+    for i in range(1, len(names)):
+        cells = [f"{corr[i, j]:.3f}" if j < i else "" for j in range(len(names) - 1)]
+        rows.append([names[i], *cells])
+    return simple_table(
+        rows,
+        ["", *abbreviate(names[:-1])],
+        title="Correlation of fixed effects:",
+    )
+
+
+def notes(fit: Fit, warnings: Sequence[str] = ()) -> list[str]:
+    """What a reader of the estimates has to know.
+
+    Parameters
+    ----------
+    fit : Fit
+        An estimated model.
+    warnings : sequence of str
+        Warnings given on the way.
+
+    Returns
+    -------
+    list of str
+        The warnings, and a verdict that is not plainly good.
+    """
+    found = list(warnings)
+    if _verdict(fit) != "converged":
+        found.append(fit.convergence.message)
+    return list(dict.fromkeys(found))
+
+
+def _verdict(fit: Fit) -> str:
+    verdict = fit.convergence
+    if not verdict.converged:
+        return "not converged"
+    if not verdict.unique:
+        return "converged, variance parameters not unique"
+    return "converged, singular" if verdict.singular else "converged"
+
+
+def short_cells(fit: Fit) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the one-table short form.
+
+    Parameters
+    ----------
+    fit : Fit
+        An estimated model.
+
+    Returns
+    -------
+    header : list of str
+        Estimate, standard error, z, p and a column of standard deviations for each
+        grouping factor.
+    rows : list of list of str
+        A row a fixed effect, then the random-effects columns without one, then the
+        residual, whose standard deviation stands under ``Est.``.
+    """
+    frame = wald.coefficient_table(fit)
+    components = variance_components(fit).components
+    groups = list(dict.fromkeys(part.group for part in components))
+    deviations: dict[str, dict[str, float]] = {group: {} for group in groups}
+    for part in components:
+        for name, sd in zip(part.columns, part.sd, strict=True):
+            deviations[part.group].setdefault(name, float(sd))
+    extra = [n for d in deviations.values() for n in d if n not in frame.index]
+    rows = []
+    for name in [*frame.index, *dict.fromkeys(extra)]:
+        cells = [""] * 4
+        if name in frame.index:
+            row = frame.loc[name]
+            cells = [number(row["estimate"]), number(row["se"])]
+            cells += [number(row["z"], 2), p_value(row["p"])]
+        sds = [deviations[group].get(name, np.nan) for group in groups]
+        rows.append([str(name), *cells, *map(number, sds)])
+    rows.append(["Residual", number(fit.sigma), "", "", "", *[""] * len(groups)])
+    return ["", "Est.", "SE", "z", "p", *(f"σ_{group}" for group in groups)], rows
+
+
+def caption(fit: Fit, extra: Sequence[str] = ()) -> str:
+    """One line that names the model, the criterion and the size of the data."""
+    levels = ", ".join(f"{k} {v}" for k, v in estimates.group_sizes(fit).items())
+    label = "REML criterion" if fit.reml else "-2 log L"
+    parts = [
+        f"{title(fit)}: {fit.design.formula}",
+        f"{label} {fit.objective:.4f}; {estimates.row_count(fit)} observations; levels: {levels}",
+        *extra,
+    ]
+    return "\n".join(parts)

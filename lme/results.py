@@ -1,0 +1,539 @@
+"""The results of a fit: statsmodels' contract and lme4's accessors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import statsmodels.base.wrapper as wrap
+from numpy.typing import ArrayLike, NDArray
+from statsmodels.base.model import (
+    LikelihoodModelResults,
+    LikelihoodResultsWrapper,
+    ResultMixin,
+)
+from statsmodels.stats.contrast import ContrastResults, WaldTestResults
+
+from lme.errors import FitError, OptionError
+from lme.fit import Fit, refit
+from lme.inference import components, estimates, internals, modes, wald
+from lme.inference.comparison import Comparison, compare
+from lme.inference.text import escape, html_table, table
+from lme.report import summary as reports
+from lme.report.tables import Report
+
+if TYPE_CHECKING:
+    from lme.model import LMM
+
+Array = NDArray[np.float64]
+
+
+class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
+    """Results of a linear mixed model.
+
+    Parameters
+    ----------
+    model : LMM
+        The model; its columns are those that were estimated.
+    record : Fit
+        The estimated model.
+
+    Attributes
+    ----------
+    fit_record : Fit
+        Everything that was estimated, as a frozen record.
+    params, bse, tvalues, pvalues : Series, shape (p,)
+        Fixed effects, their standard errors, z ratios and two-sided normal p-values.
+    nobs : int
+        Number of rows used.
+    df_model : int
+        Number of fixed effects without the constant.
+    scale : float
+        Residual variance sigma^2.
+
+    Notes
+    -----
+    ``fit`` returns the results in statsmodels' wrapper, which puts names on arrays;
+    `LMMResults` itself holds bare arrays in `params`, `bse`, `tvalues`, `pvalues`,
+    `fittedvalues` and `resid`.
+    """
+
+    def __init__(self, model: LMM, record: Fit) -> None:
+        super().__init__(
+            model,
+            record.beta,
+            normalized_cov_params=record.vcov_unscaled,
+            scale=record.sigma**2,
+        )
+        self.fit_record = record
+        self.nobs = estimates.row_count(record)
+        self.df_model = record.beta.size - model.k_constant
+        self._cache: dict[str, Any] = {}
+
+    # --- likelihood and counting ------------------------------------------------
+
+    @property
+    def reml(self) -> bool:
+        """Whether the restricted likelihood was maximized."""
+        return self.fit_record.reml
+
+    @property
+    def objective(self) -> float:
+        """The minimized criterion: -2 log-likelihood, or the REML criterion."""
+        return self.fit_record.objective
+
+    @property
+    def llf(self) -> float:
+        """Log-likelihood, or restricted log-likelihood for a REML fit; absolute."""
+        return estimates.log_likelihood(self.fit_record)
+
+    @property
+    def deviance(self) -> float:
+        """-2 log-likelihood (never restricted) at the estimates.
+
+        For a REML fit the ML criterion at the REML estimate of theta. A deviance
+        relative to a saturated model is not defined for a linear mixed model.
+        """
+        if self.fit_record.reml:
+            self._need_data("deviance")
+        return -2 * estimates.log_likelihood(self.fit_record, reml=False)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion; from the REML criterion for a REML fit, as in lme4."""
+        return estimates.aic(self.fit_record)
+
+    @property
+    def aicc(self) -> float:
+        """Akaike's criterion with the correction for small samples."""
+        return estimates.aicc(self.fit_record)
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion, with n the number of rows used."""
+        return estimates.bic(self.fit_record)
+
+    @property
+    def npar(self) -> int:
+        """Number of parameters: fixed effects, theta and sigma."""
+        return estimates.parameter_count(self.fit_record)
+
+    @property
+    def df_modelwc(self) -> int:
+        """statsmodels' name for `npar`."""
+        return self.npar
+
+    @property
+    def df_resid(self) -> int:
+        """``nobs - npar``, as lme4 counts; OLS in statsmodels has ``nobs - p``."""
+        return int(self.nobs) - self.npar
+
+    @property
+    def ngroups(self) -> pd.Series:
+        """Number of levels of each grouping factor."""
+        return pd.Series(estimates.group_sizes(self.fit_record), dtype=int)
+
+    # --- estimates ----------------------------------------------------------------
+
+    @property
+    def theta(self) -> pd.Series:
+        """Elements of the relative covariance factors, under lme4's names."""
+        return pd.Series(self.fit_record.theta, index=components.theta_names(self.fit_record))
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+        return self.fit_record.sigma
+
+    def fixef(self, *, add_dropped: bool = False) -> pd.Series:
+        """Fixed effects; with `add_dropped`, NaN for dropped columns."""
+        return estimates.fixed_effects(self.fit_record, add_dropped=add_dropped)
+
+    @property
+    def fe_params(self) -> pd.Series:
+        """MixedLM's name for the fixed effects."""
+        return self.fixef()
+
+    def VarCorr(self) -> components.VarCorr:
+        """Variances, standard deviations and correlations of the random effects."""
+        return components.variance_components(self.fit_record)
+
+    @property
+    def cov_re(self) -> pd.DataFrame | dict[str, pd.DataFrame]:
+        """MixedLM's name for the covariance of the random effects.
+
+        A frame where there is one random-effects term, else a dict by term.
+        """
+        found = dict(self.VarCorr())
+        return next(iter(found.values())) if len(found) == 1 else found
+
+    def ranef(self, *, spherical: bool = False) -> modes.RandomEffects:
+        """Conditional modes of the random effects, a frame a grouping factor."""
+        return modes.random_effects(self.fit_record, spherical=spherical)
+
+    @property
+    def random_effects(self) -> modes.RandomEffects | dict[Any, pd.Series]:
+        """MixedLM's name for the conditional modes.
+
+        As in MixedLM a dict from level to Series where there is one grouping factor;
+        else the same as ``ranef()``.
+        """
+        found = self.ranef()
+        if len(found) != 1:
+            return found
+        frame = next(iter(found.values()))
+        return {level: frame.loc[level] for level in frame.index}
+
+    def condVar(self) -> dict[str, Array]:
+        """Conditional covariances of the random effects, (k, k, levels) a term."""
+        self._need_data("condVar")
+        return modes.conditional_variances(self.fit_record)
+
+    def coef(self) -> dict[str, pd.DataFrame]:
+        """Fixed plus random effects, a frame a grouping factor and a row a level."""
+        return modes.coefficients(self.fit_record)
+
+    def rePCA(self) -> dict[str, components.PrincipalComponents]:
+        """Principal components of the random effects of each grouping factor."""
+        return components.principal_components(self.fit_record)
+
+    def getME(self, name: str) -> Any:
+        """A part of the model under lme4's name; see `lme.inference.internals`."""
+        self._need_data(f"getME({name!r})")
+        return internals.part(self.fit_record, name)
+
+    # --- the search -----------------------------------------------------------------
+
+    @property
+    def converged(self) -> bool:
+        """Whether the search ended at an optimum."""
+        return bool(self.fit_record.convergence.converged)
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a variance is estimated as zero or a correlation as 1 or -1."""
+        return bool(self.fit_record.convergence.singular)
+
+    @property
+    def convergence(self) -> Any:
+        """The verdict on the search, with its evidence."""
+        return self.fit_record.convergence
+
+    @property
+    def trace(self) -> pd.DataFrame:
+        """The path of the search: criterion, size of the gradient, theta."""
+        trace = self.fit_record.trace
+        values = np.asarray(trace.theta, dtype=float).reshape(len(trace.objective), -1)
+        columns = {
+            "objective": np.asarray(trace.objective),
+            "gradient_norm": np.asarray(trace.gradient_norm),
+        } | dict(zip(self.theta.index, values.T, strict=True))
+        return pd.DataFrame(columns).rename_axis("evaluation")
+
+    @property
+    def warnings(self) -> tuple[Any, ...]:
+        """Warnings given while the model was built and fitted."""
+        return (*self.fit_record.design.warnings, *self.model.warnings, *self.fit_record.warnings)
+
+    # --- rows ---------------------------------------------------------------------
+
+    @property
+    def fittedvalues(self) -> Array:
+        """Conditional fitted values, random effects included, shape (nobs,)."""
+        self._need_data("fittedvalues")
+        return self.fit_record.mu
+
+    @property
+    def resid(self) -> Array:
+        """Conditional residuals ``y - mu``, shape (nobs,)."""
+        self._need_data("resid")
+        return estimates.residuals(self.fit_record)
+
+    def residuals(
+        self, kind: str = "conditional", type: str = "response", scaled: bool = False
+    ) -> pd.Series:
+        """Residuals of a kind and type, on the index of the data.
+
+        Parameters
+        ----------
+        kind : {"conditional", "marginal", "random"}
+            ``y - mu``, ``y - X beta``, or ``Z b``.
+        type : {"response", "pearson", "deviance", "working"}
+            Plain, or times the root of the prior weights.
+        scaled : bool
+            Divide by sigma.
+
+        Returns
+        -------
+        Series
+            One value a row; NaN for rows left out with ``na_action="exclude"``.
+        """
+        self._need_data("residuals")
+        values = estimates.residuals(self.fit_record, kind, type, scaled)
+        return estimates.label_rows(self.fit_record.design, values)
+
+    # --- hypotheses -----------------------------------------------------------------
+
+    def _constraint(self, hypothesis: Any) -> tuple[Array, Array]:
+        return wald.linear_constraint(self.model.exog_names, hypothesis)
+
+    def t_test(
+        self, r_matrix: Any, cov_p: Any = None, use_t: bool | None = None
+    ) -> ContrastResults:
+        """Test linear hypotheses one by one; see `wald.linear_constraint`."""
+        return super().t_test(self._constraint(r_matrix), cov_p=cov_p, use_t=use_t)
+
+    def wald_test(
+        self,
+        r_matrix: Any,
+        cov_p: Any = None,
+        invcov: Any = None,
+        use_f: bool | None = None,
+        df_constraints: int | None = None,
+        scalar: bool = True,
+    ) -> ContrastResults:
+        """Test linear hypotheses jointly; see `wald.linear_constraint`.
+
+        ``f_test`` is this test with the F distribution and `df_resid` in the
+        denominator.
+        """
+        return super().wald_test(
+            self._constraint(r_matrix), cov_p, invcov, use_f, df_constraints, scalar
+        )
+
+    def wald_test_terms(
+        self,
+        skip_single: bool = False,
+        extra_constraints: Sequence[tuple[str, ArrayLike]] | None = None,
+        combine_terms: Sequence[str] | None = None,
+        scalar: bool = True,
+    ) -> WaldTestResults:
+        """Joint Wald test of each term of the fixed part.
+
+        Parameters
+        ----------
+        skip_single : bool
+            Leave out terms of one column.
+        extra_constraints : sequence of (str, array_like), optional
+            Further hypotheses with their names.
+        combine_terms : sequence of str, optional
+            For each text, a joint test of all terms whose label contains it.
+        scalar : bool
+            Statistics as floats.
+
+        Returns
+        -------
+        WaldTestResults
+            With the frame ``table``: ``statistic``, ``pvalue``, ``df_constraint``.
+        """
+        terms = wald.term_matrices(self.fit_record)
+        tests = [(k, R) for k, R in terms if not (skip_single and R.shape[0] == 1)]
+        for text in combine_terms or ():
+            picked = [R for label, R in terms if text in label]
+            if not picked:
+                raise OptionError(
+                    f"combine_terms: no term's label contains {text!r}.",
+                    f"The terms are {', '.join(repr(label) for label, _ in terms)}.",
+                )
+            tests.append((text, np.vstack(picked)))
+        tests += [(k, np.atleast_2d(R)) for k, R in extra_constraints or ()]
+        rows = []
+        for _, matrix in tests:
+            found = self.wald_test(matrix, scalar=scalar)
+            rows.append([found.statistic, found.pvalue, int(found.df_denom)])
+        frame = pd.DataFrame(
+            rows,
+            index=[label for label, _ in tests],
+            columns=["statistic", "pvalue", "df_constraint"],
+        )
+        return WaldTestResults(None, "chi2", None, table=frame)
+
+    # --- again ------------------------------------------------------------------------
+
+    def refit(self, y: ArrayLike) -> LMMResultsWrapper:
+        """Fit the same model to another response.
+
+        Parameters
+        ----------
+        y : array_like, shape (nobs,) or (rows of the data,)
+            New response; one value a row used, or one a row of the data, of which the
+            rows used are picked.
+
+        Returns
+        -------
+        LMMResults
+            A new result; this one and its model stay as they are.
+        """
+        self._need_data("refit")
+        values = self.model.response_rows(y)
+        return self.model.with_response(refit(self.fit_record, values))
+
+    def update(
+        self, formula: str | None = None, data: Any = None, **changes: Any
+    ) -> LMMResultsWrapper:
+        """Fit a changed model: R's ``update``.
+
+        Parameters
+        ----------
+        formula : str, optional
+            New formula; ``.`` stands for the old side: ``". ~ . + x"``.
+        data : frame, optional
+            New data.
+        **changes
+            Arguments of `lme.lmer` that change, such as ``REML=False``.
+
+        Returns
+        -------
+        LMMResults
+            A new result.
+        """
+        changes.setdefault("REML", self.fit_record.reml)
+        return self.model.update(formula, data, **changes).fit()
+
+    # --- reports ----------------------------------------------------------------------
+
+    def summary(
+        self,
+        *,
+        alpha: float = 0.05,
+        correlation: bool | None = None,
+        digits: int = 4,
+    ) -> Report:
+        """Everything worth knowing about the fit, in sections.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the coverage of the confidence intervals.
+        correlation : bool, optional
+            Print the correlations of the fixed effects; by default up to 20 columns.
+        digits : int
+            Significant digits of the smallest variance component.
+
+        Returns
+        -------
+        Report
+            A statsmodels ``Summary``.
+        """
+        return reports.summarize(
+            self.fit_record,
+            data_name=self.model.data_name,
+            alpha=alpha,
+            correlation=correlation,
+            digits=digits,
+            quantiles=self._summary_cache("quantiles", self._quantiles),
+            warnings=[str(warning) for warning in self.warnings],
+        )
+
+    def _quantiles(self) -> Array:
+        return estimates.scaled_quantiles(self.fit_record)
+
+    def __repr__(self) -> str:
+        header, rows = reports.short_cells(self.fit_record)
+        return f"{reports.caption(self.fit_record)}\n\n{table(rows, header, left=(0,))}"
+
+    def _repr_html_(self) -> str:
+        header, rows = reports.short_cells(self.fit_record)
+        lines = escape(reports.caption(self.fit_record)).replace("\n", "<br/>")
+        return f"<p>{lines}</p>{html_table(rows, header)}"
+
+    # --- keeping ----------------------------------------------------------------------
+
+    def remove_data(self) -> None:
+        """Drop everything that has a value a row, for small pickles.
+
+        Estimates, tests, `ranef`, `coef` and `summary` still work; what needs the
+        rows raises `FitError`. The model that was fitted keeps its data: the result
+        gets a copy without them.
+        """
+        if self._is_light:
+            return
+        self._summary_cache("quantiles", self._quantiles)
+        design = estimates.without_rows(self.fit_record.design)
+        none = np.zeros(0)
+        empty = np.zeros((0, self.fit_record.beta.size))
+        self.fit_record = replace(self.fit_record, design=design, X=empty, mu=none)
+        self.model = self.model.without_rows(design)
+
+    @property
+    def _is_light(self) -> bool:
+        return bool(self.fit_record.mu.size < self.nobs)
+
+    def _need_data(self, what: str) -> None:
+        if self._is_light:
+            raise FitError(
+                f"{what} needs the data, which remove_data took away.",
+                "The result must hold its data.",
+                "Fit the model again.",
+            )
+
+
+class LMMResultsWrapper(LikelihoodResultsWrapper):  # type: ignore[misc]
+    """`LMMResults` with names on its arrays; what ``LMM.fit`` returns."""
+
+    def __repr__(self) -> str:
+        return repr(self._results)
+
+    def __str__(self) -> str:
+        return repr(self._results)
+
+
+wrap.populate_wrapper(LMMResultsWrapper, LMMResults)
+
+
+def anova(
+    *results: LMMResults | LMMResultsWrapper,
+    refit: bool = True,
+    names: Sequence[str] | None = None,
+) -> Comparison:
+    """Compare fitted models by likelihood-ratio tests.
+
+    Parameters
+    ----------
+    *results : LMMResults
+        Two or more fits to the same data.
+    refit : bool
+        Refit models fitted by REML by maximum likelihood first.
+    names : sequence of str, optional
+        Names of the rows, in the order of `results`.
+
+    Returns
+    -------
+    Comparison
+        Columns ``npar``, ``AIC``, ``BIC``, ``logLik``, ``-2*log(L)``, ``Chisq``, ``Df``
+        and ``Pr(>Chisq)``; rows by increasing number of parameters.
+
+    Raises
+    ------
+    FitError
+        If the models were fitted to different rows, responses or weights.
+    OptionError
+        If an argument is not a result, or there are fewer than two.
+
+    Examples
+    --------
+    >>> import lme
+    >>> pastes = lme.datasets.load("Pastes")
+    >>> small = lme.lmer("strength ~ 1 + (1 | sample)", pastes).fit()
+    >>> large = lme.lmer("strength ~ 1 + (1 | sample) + (1 | batch)", pastes).fit()
+    >>> lme.anova(small, large, names=["small", "large"])["Pr(>Chisq)"].round(5)
+    small        NaN
+    large    0.52338
+    Name: Pr(>Chisq), dtype: float64
+    """
+    fits = []
+    for result in results:
+        record = getattr(result, "fit_record", None)
+        if not isinstance(record, Fit):
+            raise OptionError(
+                f"An argument is a {type(result).__name__}.",
+                "anova compares results of lme models.",
+                "Pass what LMM.fit() returned; fit first, where you have a model.",
+            )
+        result._need_data("anova")
+        fits.append(record)
+    known = {result.model.data_name for result in results}
+    return compare(fits, names, refit=refit, data=known.pop() if len(known) == 1 else "")
