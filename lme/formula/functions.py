@@ -12,12 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 
-from lme.errors import OptionError
+from lme.errors import FormulaError, LMEError, OptionError
 from lme.formula import arithmetic, factors, splines, transforms
 from lme.formula.arguments import match_arguments
 from lme.formula.coding import CONTRASTS
-from lme.formula.values import ContrastFunction, Factor, Value
+from lme.formula.values import (
+    ContrastFunction,
+    Factor,
+    Matrix,
+    Value,
+    as_value,
+    rows,
+)
 
 Fit = Callable[..., tuple[Any, Value]]
 Apply = Callable[..., Value]
