@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 
 #: Relative size below which an eigenvalue of the Hessian counts as zero.
 FLAT = 1e-8
+#: Change of the criterion, when theta changes by its own size, that counts as none.
+NO_CHANGE = 1e-3
 #: A diagonal element of the relative factor (columns in unit mean square) below this
 #: is a direction without variance; the tolerance of lme4's isSingular.
 SINGULAR = 1e-4
@@ -44,7 +46,8 @@ class Verdict:
         Model of the Hessian in the same parameters (average information with secant
         corrections).
     eigenvalues : (k,) array
-        Of `hessian`, ascending.
+        Of the average-information Hessian alone, ascending; one that is zero beside
+        the largest means parameters that are not unique.
     boundary : tuple of str
         Each direction without variance, in words.
     kernel : str
@@ -121,8 +124,10 @@ def judge(
     *,
     status: str,
     decrease: float,
+    theta: Array,
     gradient: Array,
     hessian: Array,
+    information: Array,
     boundary: Sequence[str],
     kernel: str,
     optimizer: str,
@@ -130,10 +135,11 @@ def judge(
     seconds: float,
 ) -> Verdict:
     """Form the verdict; see `Verdict` for the arguments."""
-    eigenvalues = np.linalg.eigvalsh(hessian) if hessian.size else np.empty(0)
+    eigenvalues = np.linalg.eigvalsh(information)
     top = float(np.abs(eigenvalues).max()) if eigenvalues.size else 1.0
     converged = status == "converged"
-    flat = int((np.abs(eigenvalues) <= FLAT * top).sum()) if eigenvalues.size else 0
+    size = max(1.0, float(np.linalg.norm(theta)))
+    flat = int((eigenvalues <= max(FLAT * top, NO_CHANGE / size**2)).sum())
     unique = flat == 0
     if not converged:
         reason = {

@@ -321,8 +321,10 @@ def _fit_problem(
     verdict = judge(
         status=outcome.status,
         decrease=outcome.decrease,
+        theta=point.theta,
         gradient=point.gradient,
         hessian=outcome.hessian,
+        information=outcome.information,
         boundary=_words(design, problem.template, point.theta),
         kernel=chosen.name,
         optimizer=name,

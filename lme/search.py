@@ -106,7 +106,9 @@ class Outcome:
     point : Point
         The best evaluation.
     hessian : (k, k) array
-        The last model of the Hessian there.
+        The last model of the Hessian there, with secant corrections.
+    information : (k, k) array
+        The same without them: singular where the parameters are not unique.
     decrease : float
         Decrease of the criterion still predicted.
     status : str
@@ -116,6 +118,7 @@ class Outcome:
 
     point: Point
     hessian: Array
+    information: Array
     decrease: float
     status: str
     points: tuple[tuple[Array, float, float], ...]
@@ -151,7 +154,7 @@ def newton(
     point = visit(start)
     if not np.isfinite(point.value):
         point = visit(np.where(start == 0.0, 0.0, np.sign(start)))
-    hessian = point.curvature()
+    hessian = fresh = point.curvature()
     correction = np.zeros_like(hessian)
     radius = max(0.5, 0.5 * float(np.linalg.norm(start)))
     status = "max_evaluations"
@@ -182,13 +185,14 @@ def newton(
         else:
             if np.isfinite(trial.value):
                 change = trial.gradient - point.gradient
-                correction = _secant(correction, hessian - correction, step, change)
-                hessian = point.curvature() + correction
+                correction = _secant(correction, fresh, step, change)
+                hessian = fresh + correction
             radius = 0.25 * length
             if radius < 1e-11 * (1.0 + float(np.linalg.norm(point.theta))):
-                status = "stalled"
+                # No smaller decrease can be seen through the rounding errors.
+                status = "converged" if newton_decrease < 1e-7 else "stalled"
                 break
-    return Outcome(point, hessian, newton_decrease, status, tuple(points))
+    return Outcome(point, hessian, fresh, newton_decrease, status, tuple(points))
 
 
 def _step(gradient: Array, hessian: Array, radius: float) -> tuple[Array, float, float]:
@@ -278,7 +282,7 @@ def _derivative_free(method: str) -> Optimizer:
         _, _, decrease = _step(best[0].gradient, hessian, np.inf)
         if status == "converged" and decrease > 1e-4:
             status = "stalled"
-        return Outcome(best[0], hessian, decrease, status, tuple(points))
+        return Outcome(best[0], hessian, hessian, decrease, status, tuple(points))
 
     return search
 

@@ -95,6 +95,7 @@ class Blocked:
                 self.cross.diagonal[f],
                 self.cross.dense[f],
                 np.empty(0),
+                np.empty(0),
                 coupling,
                 {j: link[2] for j, link in links.items()},
             )
@@ -113,10 +114,13 @@ class Blocked:
             RX, RR = dense.columns, dense.gram
         self.stages = self._stages()
         for i, stage in enumerate(self.stages):
-            part, stage.P = eliminate(stage.A, lambdas[stage.factor])
+            part, stage.C = eliminate(stage.A, lambdas[stage.factor])
             logdet += part
-            PX = batched_product(stage.P, stage.X)
-            XX = XX - sum_products(stage.X, PX)
+            turned = stage.C.transpose(0, 2, 1)
+            stage.P = batched_product(turned, stage.C)
+            CX = batched_product(stage.C, stage.X)
+            PX = batched_product(turned, CX)
+            XX = XX - sum_products(CX, CX)
             if stage.B is not None:
                 RX = RX - stage.B.left(PX)
                 RR = RR - stage.B.update(stage.P)

@@ -22,32 +22,38 @@ Array = NDArray[np.float64]
 
 
 def eliminate(A: Array, lam: Array) -> tuple[float, Array]:
-    """``sum_j log|D_j|`` and ``P_j = lambda D_j^-1 lambda'`` for one factor.
+    """``sum_j log|D_j|`` and ``C_j = L_j^-1 lambda'`` with ``L_j L_j' = D_j``.
 
     Parameters
     ----------
     A : (l, p, p) array
         Diagonal blocks; ``D_j = lambda' A_j lambda + I``.
     lam : (p, p) array
+
+    Notes
+    -----
+    ``P_j = lambda D_j^-1 lambda' = C_j' C_j``. Where lambda is large and ``A_j``
+    singular, P is large in directions that the data do not have; products with C
+    lose half as many digits as products with P.
     """
     p = len(lam)
     if p == 1:
-        square = lam[0, 0] * lam[0, 0]
-        D = square * A + 1.0
-        return float(np.log(D).sum()), square / D
+        D = lam[0, 0] * lam[0, 0] * A + 1.0
+        return float(np.log(D).sum()), lam[0, 0] / np.sqrt(D)
     D = lam.T @ (A @ lam)
     index = np.arange(p)
     D[:, index, index] += 1.0
     if p == 2:
-        a, b, c = D[:, 0, 0], D[:, 0, 1], D[:, 1, 1]
-        det = a * c - b * b
-        inverse = np.empty_like(D)
-        inverse[:, 0, 0], inverse[:, 1, 1] = c / det, a / det
-        inverse[:, 0, 1] = inverse[:, 1, 0] = -b / det
-        return float(np.log(det).sum()), lam @ inverse @ lam.T
+        first = np.sqrt(D[:, 0, 0])
+        below = D[:, 1, 0] / first
+        second = np.sqrt(D[:, 1, 1] - below * below)
+        C = np.empty_like(D)
+        C[:, 0] = lam[:, 0] / first[:, None]
+        C[:, 1] = (lam[:, 1] - below[:, None] * C[:, 0]) / second[:, None]
+        return 2.0 * float(np.log(first * second).sum()), C
     L = np.linalg.cholesky(D)
     logdet = 2.0 * float(np.log(L[:, index, index]).sum())
-    return logdet, lam @ np.linalg.inv(D) @ lam.T
+    return logdet, np.linalg.solve(L, np.broadcast_to(lam.T, D.shape))
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class Stage:
     parents: dict[int, NDArray[np.intp]]
     A: Array
     X: Array
+    C: Array
     P: Array
     B: DenseCoupling | SparseCoupling | None
     W: dict[int, Array]
