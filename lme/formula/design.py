@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import warnings as warning_module
+import inspect
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +61,7 @@ from lme.formula.values import Factor, Value, as_factor, missing, take
 
 __all__ = ["Design", "NewRows", "RandomTerm", "build_design"]
 
+_PACKAGE = str(Path(__file__).parents[1])
 NA_ACTIONS = ("omit", "exclude", "fail")
 
 Floats = NDArray[np.float64]
@@ -151,8 +154,7 @@ def build_design(
     recipe = Recipe(
         parsed, terms, layout, recipes, scope.memory, scope.context, offset_node
     )
-    for warning in sample.warnings:
-        warning_module.warn(warning, stacklevel=2)
+    _issue(sample.warnings)
     return Design(
         formula=parsed.text,
         expanded=parsed.expanded,
@@ -230,6 +232,17 @@ class _Sample:
     def warn_all(self, kind: type[LMEWarning], messages: tuple[str, ...]) -> None:
         for message in messages:
             self.warn(kind, message)
+
+
+def _issue(messages: list[LMEWarning]) -> None:
+    """Warn at the line of the caller that is outside the package."""
+    if not messages:
+        return
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    for message in messages:
+        warnings.warn(message, stacklevel=max(level - 1, 1))
 
 
 def leaves(group_node: Node) -> Iterator[Node]:
@@ -364,9 +377,9 @@ def _contrast_options(
         return (None, None), contrasts
     if isinstance(contrasts, str):
         return (contrasts, None), {}
-    if isinstance(contrasts, tuple | list) and len(contrasts) == 2:
-        if all(isinstance(c, str) for c in contrasts):
-            return (contrasts[0], contrasts[1]), {}
+    pair = isinstance(contrasts, tuple | list) and len(contrasts) == 2
+    if pair and all(isinstance(name, str) for name in contrasts):
+        return (contrasts[0], contrasts[1]), {}
     raise OptionError(
         f"contrasts is {contrasts!r}.",
         "Expected a mapping such as {'f': 'contr.sum'}, or a default such as"

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from lme.errors import FormulaError, LMEError, near
-from lme.formula.functions import CONSTANTS, FUNCTIONS, RESERVED, as_function
+from lme.formula.functions import (
+    CONSTANTS,
+    FUNCTIONS,
+    RESERVED,
+    Function,
+    as_function,
+)
 from lme.formula.syntax import Call, Name, Node, Number, String, deparse
 from lme.formula.table import Table
 from lme.formula.values import (
@@ -146,24 +152,23 @@ def _call(node: Call, scope: Scope) -> Value:
     return function.apply(scope.memory.get(label), args, kwargs)
 
 
-def _function(name: str, scope: Scope) -> Any:
+def _function(name: str, scope: Scope) -> Function | None:
     given = scope.context.get(name)
     if given is not None and (callable(given) or hasattr(given, "fit")):
         return as_function(name, given)
     return FUNCTIONS.get(name)
 
 
-def _argument(function: Any, place: int | str, arg: Node, scope: Scope) -> Value:
+def _argument(function: Function, place: int | str, arg: Node, scope: Scope) -> Value:
     """One argument; `sum` in ``C(f, sum)`` names a contrast, not a column."""
     if isinstance(arg, Name) and function.symbols:
         words = function.symbols.get(place, {})
         if arg.name in words:
-            value: Value = words[arg.name]
-            return value
+            return words[arg.name]
     return evaluate(arg, scope)
 
 
-def _named_arguments(function: Any, node: Call, scope: Scope) -> Value:
+def _named_arguments(function: Function, node: Call, scope: Scope) -> Value:
     """Arguments by position, and what ``cbind`` calls its columns."""
     args = [evaluate(arg, scope) for arg in node.args]
     keys = node.keys or (None,) * len(args)
@@ -171,8 +176,7 @@ def _named_arguments(function: Any, node: Call, scope: Scope) -> Value:
         key if key is not None else arg.name if isinstance(arg, Name) else ""
         for key, arg in zip(keys, node.args, strict=True)
     )
-    value: Value = function.fit(args, {}, names)[1]
-    return value
+    return function.fit(args, {}, names)[1]
 
 
 def located(error: FormulaError, node: Node, text: str) -> FormulaError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,6 @@ def level_order(counts: list[int]) -> list[int]:
     The formula's order stays unless some term has more levels than the one
     before it; then terms go by descending number, and ties are reversed.
     """
-    if all(a >= b for a, b in zip(counts, counts[1:], strict=False)):
+    if all(a >= b for a, b in pairwise(counts)):
         return list(range(len(counts)))
     return sorted(range(len(counts)), key=lambda i: (counts[i], i), reverse=True)

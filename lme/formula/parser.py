@@ -145,12 +145,11 @@ class _Parser:
         return Call(name.text, tuple(args), tuple(keys), name.start, end), depth + 1
 
     def key(self) -> str | None:
-        token, following = (
-            self.peek,
-            self.tokens[min(self.at + 1, len(self.tokens) - 1)],
-        )
-        if token.kind in ("name", "quoted", "string") and following.text == "=":
-            if following.kind == "op":
+        """The name in ``name = value``, or None for a positional argument."""
+        token = self.peek
+        if token.kind in ("name", "quoted", "string"):
+            following = self.tokens[self.at + 1]
+            if following.kind == "op" and following.text == "=":
                 self.at += 2
                 return token.text
         return None

@@ -117,7 +117,7 @@ def offset_of(recipe: Recipe, scope: Scope, argument: Floats | None) -> Floats |
     for part in parts:
         if part.ndim != 1:
             raise DataError("An offset has several columns.", "Expected one number.")
-    return np.sum(parts, axis=0, dtype=np.float64)
+    return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
 
 
 def chosen(value: Value, rows: NDArray[np.intp] | None) -> Value:

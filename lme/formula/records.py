@@ -12,11 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lme.errors import DataError, DataTypeError
+from lme.errors import DataError, DataTypeError, DesignError
 from lme.formula.evaluation import Scope, check_names
-from lme.formula.matrices import fill
-from lme.formula.recipe import Recipe, matrix_of, offset_of
+from lme.formula.recipe import RandomRecipe, Recipe, matrix_of, offset_of
 from lme.formula.response import row_argument
+from lme.formula.values import as_double
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -153,7 +153,7 @@ class Design:
     dropped_rows: Codes = field(repr=False)
     na_action: str
     warnings: tuple[Warning, ...]
-    recipe: Recipe = field(repr=False)
+    recipe: Recipe | None = field(repr=False)
     y_kind: str = "numeric"
     y_levels: tuple[str, ...] = ()
     trials: Floats | None = field(default=None, repr=False)
@@ -270,6 +270,12 @@ class Design:
             For a level of a fixed factor that the fit did not see.
         """
         recipe = self.recipe
+        if recipe is None:
+            raise DesignError(
+                "The model was made from arrays.",
+                "New data need a formula, which says how to code them.",
+                "Build the model with a formula to predict from new data.",
+            )
         which = _which(random, len(self.terms))
         scope = recipe.scope(newdata)
         nodes = recipe.needed(which, fixed)
@@ -277,40 +283,32 @@ class Design:
         n = scope.table.nrow
         X = matrix_of(recipe.terms, recipe.plan, scope.value, n) if fixed else None
         added, lacking = (
-            self._offset_argument(scope, offset) if fixed else (None, False)
+            _offset_argument(self, recipe, scope, offset) if fixed else (None, False)
         )
         total = offset_of(recipe, scope, added) if fixed else None
-        terms = tuple(self._new_term(k, scope) for k in which)
+        terms = tuple(_new_term(self.terms[k], recipe.random[k], scope) for k in which)
         return NewRows(X, total, terms, which, scope.table.index, lacking)
 
-    def _offset_argument(self, scope: Scope, offset: Any) -> tuple[Floats | None, bool]:
-        if offset is not None:
-            return row_argument("offset", offset, scope)[0], False
-        node = self.recipe.offset
-        if node is None:
-            return None, self.offset_given
-        check_names([node], scope)
-        value = scope.value(node)
-        return np.asarray(value, dtype=np.float64), False
 
-    def _new_term(self, k: int, scope: Scope) -> RandomTerm:
-        old, recipe = self.terms[k], self.recipe.random[k]
-        n = scope.table.nrow
-        if recipe.plan.blocks:
-            values = matrix_of(
-                recipe.bar.terms, recipe.plan, scope.value, n, recipe.as_factors
-            )
-        else:
-            values = fill(recipe.plan, [], n)
-        codes = recipe.grouping.locate(scope.value)
-        return RandomTerm(
-            old.group,
-            old.columns,
-            old.structure,
-            codes,
-            old.levels,
-            np.ascontiguousarray(values),
-        )
+def _offset_argument(
+    design: Design, recipe: Recipe, scope: Scope, offset: Any
+) -> tuple[Floats | None, bool]:
+    """The offset argument for new data, and whether it is lacking."""
+    if offset is not None:
+        return row_argument("offset", offset, scope)[0], False
+    if recipe.offset is None:
+        return None, design.offset_given
+    check_names([recipe.offset], scope)
+    return as_double(scope.value(recipe.offset), "The offset"), False
+
+
+def _new_term(old: RandomTerm, recipe: RandomRecipe, scope: Scope) -> RandomTerm:
+    n = scope.table.nrow
+    terms, layout = recipe.bar.terms, recipe.plan
+    values = matrix_of(terms, layout, scope.value, n, recipe.as_factors)
+    codes = recipe.grouping.locate(scope.value)
+    values = np.ascontiguousarray(values)
+    return RandomTerm(old.group, old.columns, old.structure, codes, old.levels, values)
 
 
 def _rows(term: RandomTerm) -> Codes:

@@ -208,7 +208,8 @@ def selected_rows(subset: Any, scope: Scope) -> NDArray[np.intp] | None:
                 f"subset has positions outside the {nrow} rows of the data.",
                 f"Positions go from 0 to {nrow - 1}.",
             )
-        return np.arange(nrow, dtype=np.intp)[array]
+        positions: NDArray[np.intp] = np.arange(nrow, dtype=np.intp)[array]
+        return positions
     raise DataTypeError(
         f"subset is an array of shape {array.shape} and type {array.dtype}.",
         f"Expected {nrow} bools, positions, a slice, or an expression such as 'x > 0'.",

@@ -211,10 +211,15 @@ def _from_extension(series: pd.Series[Any]) -> Value:
     if kind in "iub" and not series.hasnans:
         return np.asarray(series.to_numpy(dtype=bool if kind == "b" else np.int64))
     if kind in "iub":
-        values = series.astype(object).to_numpy(dtype=object)
-        return as_value(np.where(series.isna().to_numpy(), None, values))
-    values = series.to_numpy(dtype=object)
-    return _checked(np.where(series.isna().to_numpy(), None, values))
+        return as_value(_objects(series))
+    return _checked(_objects(series))
+
+
+def _objects(series: pd.Series[Any]) -> NDArray[Any]:
+    """The entries as Python objects, None where missing."""
+    values = np.array(series.to_numpy(dtype=object), dtype=object)
+    values[series.isna().to_numpy()] = None
+    return values
 
 
 def _from_narwhals(series: Any) -> Value:
