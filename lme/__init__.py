@@ -38,8 +38,9 @@ from lme.errors import (
 )
 from lme.formula.design import build_design
 from lme.formula.parts import parse_formula
+from lme.inference.comparison import anova
 from lme.model import LMM, lmer
-from lme.results import LMMResults, LMMResultsWrapper, anova
+from lme.results import LMMResults, LMMResultsWrapper
 
 __version__ = "0.1.0.dev0"
 

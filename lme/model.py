@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from statsmodels.base.data import PandasData
+from numpy.typing import ArrayLike
 from statsmodels.base.model import LikelihoodModel
 
 from lme.errors import DataError, LMEWarning, OptionError, RankWarning, near
@@ -19,73 +17,25 @@ from lme.formula.arrays import design_from_arrays
 from lme.formula.checks import check_design, severities
 from lme.formula.design import Design, build_design
 from lme.formula.revision import revise
-from lme.inference.estimates import label_rows
+from lme.report.labels import DesignData
 from lme.results import LMMResults, LMMResultsWrapper
 
-Array = NDArray[np.float64]
+OPTIONS = ("weights", "offset", "subset", "na_action", "contrasts", "context")
+"""Arguments of `lmer` that the design is made with."""
 
 
-class DesignData(PandasData):  # type: ignore[misc]
-    """statsmodels' data record, read off a design without copying or checking again.
-
-    Parameters
-    ----------
-    design : Design
-        The rows used, already free of missing values.
-    kept : ndarray of int, optional
-        Columns of the fixed-effects matrix that are estimated; by default all.
-
-    Notes
-    -----
-    The base constructor is not called: its search for a constant costs a rank
-    decomposition, and its pickling parses the formula again with patsy.
-    """
-
-    def __init__(self, design: Design, kept: NDArray[np.intp] | None = None) -> None:
-        self._cache: dict[str, Any] = {}
-        self.design = design
-        names = design.column_names
-        every = kept is None or kept.size == len(names)
-        self.endog = design.y
-        self.exog = design.X if every else design.X[:, kept]
-        self.xnames = list(names) if every else [names[i] for i in kept]
-        self.ynames = design.y_name
-        self.const_idx = (
-            self.xnames.index("(Intercept)") if "(Intercept)" in self.xnames else None
-        )
-        found = self.const_idx is not None or _spans_constant(self.exog)
-        self.k_constant = int(found)
-
-    @property
-    def orig_endog(self) -> pd.Series:
-        """The response with the index of the user's rows."""
-        return pd.Series(self.endog, index=self.design.index, name=self.ynames)
-
-    @property
-    def orig_exog(self) -> pd.DataFrame:
-        """The fixed-effects matrix as a frame."""
-        return pd.DataFrame(self.exog, index=self.design.index, columns=self.xnames)
-
-    @property
-    def row_labels(self) -> pd.Index:
-        """Labels of the rows used."""
-        return self.design.index
-
-    def attach_rows(self, result: Array) -> pd.Series:
-        """Values of the rows as a Series; padded for ``na_action="exclude"``."""
-        return label_rows(self.design, result)
+def _check_options(options: Mapping[str, Any]) -> None:
+    known = (*OPTIONS, "REML", "checks")
+    for name in options:
+        if name not in known:
+            raise OptionError(
+                f"{name!r} is not an argument of lmer.",
+                f"Its arguments are formula, data, {', '.join(known)}.",
+                near(name, known),
+            )
 
 
-def _spans_constant(X: Array) -> bool:
-    """Whether some combination of the columns is 1 in every row."""
-    if not X.size:
-        return False
-    ones = np.ones(X.shape[0])
-    weights = np.linalg.lstsq(X, ones, rcond=None)[0]
-    return bool(np.abs(X @ weights - ones).max() < 1e-8)
-
-
-class LMM(LikelihoodModel):  # type: ignore[misc]
+class LMM(LikelihoodModel):
     """A linear mixed-effects model.
 
     ``y = offset + X beta + Z b + e`` with ``b ~ N(0, sigma^2 Lambda Lambda')`` and
@@ -150,6 +100,8 @@ class LMM(LikelihoodModel):  # type: ignore[misc]
     1743.6283
     """
 
+    data: Any
+
     def __init__(
         self,
         endog: ArrayLike,
@@ -176,22 +128,7 @@ class LMM(LikelihoodModel):  # type: ignore[misc]
 
     @classmethod
     def from_design(cls, design: Design, options: dict[str, Any], frame: Any) -> LMM:
-        """A model of a finished design; for `lmer`, and for designs made by hand.
-
-        Parameters
-        ----------
-        design : Design
-            Response, matrices and names.
-        options : dict
-            ``REML``, ``checks``, and the other arguments of `lmer`, kept for `update`.
-        frame : object
-            The data that the design was made from, kept for `update`; or None.
-
-        Returns
-        -------
-        LMM
-            Not yet fitted.
-        """
+        """A model of a finished design; `options` and `frame` are kept for `update`."""
         model = cls.__new__(cls)
         model._start(design, options, frame)
         return model
@@ -208,8 +145,8 @@ class LMM(LikelihoodModel):  # type: ignore[misc]
         self.checks = severities(options.get("checks"))
         found = check_design(design, self.checks)
         for note in found:
-            # _start, from_design or __init__, lmer: the fourth frame is the user's.
-            warnings.warn(note, stacklevel=4)
+            # The user called lmer, from_formula, from_design, then this.
+            warnings.warn(note, stacklevel=5)
         self.warnings: tuple[LMEWarning, ...] = tuple(found)
         super().__init__(design.y, design.X)
         self.formula = design.formula
@@ -222,35 +159,22 @@ class LMM(LikelihoodModel):  # type: ignore[misc]
         return DesignData(self.design)
 
     @classmethod
-    def from_formula(  # type: ignore[override]
+    def from_formula(
         cls,
         formula: str,
         data: Any,
         *,
         REML: bool = True,
-        weights: Any = None,
-        offset: Any = None,
-        subset: Any = None,
-        na_action: str = "omit",
-        contrasts: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
         checks: str | Mapping[str, str] | None = None,
+        **options: Any,
     ) -> LMM:
-        """Build a model from a formula; see `lme.lmer`, which is the same."""
-        return lmer(
-            formula,
-            data,
-            REML=REML,
-            weights=weights,
-            offset=offset,
-            subset=subset,
-            na_action=na_action,
-            contrasts=contrasts,
-            context=context,
-            checks=checks,
-        )
+        """Build a model from a formula; the arguments are those of `lme.lmer`."""
+        _check_options(options)
+        design = build_design(formula, data, **options)
+        every = dict.fromkeys(OPTIONS) | {"na_action": "omit"} | options
+        return cls.from_design(design, every | {"REML": REML, "checks": checks}, data)
 
-    def fit(  # type: ignore[override]
+    def fit(
         self,
         *,
         reml: bool | None = None,
@@ -319,13 +243,7 @@ class LMM(LikelihoodModel):  # type: ignore[misc]
         self.k_constant = data.k_constant
 
     def loglike(self, params: ArrayLike) -> float:
-        """Not defined: the criterion is profiled over the fixed effects.
-
-        Raises
-        ------
-        OptionError
-            Always; ``llf`` of a result is the log-likelihood at the estimates.
-        """
+        """Not defined, because the criterion is profiled over the fixed effects."""
         raise OptionError(
             "loglike(params) of a linear mixed model is not available.",
             "The likelihood is profiled over beta and sigma.",
@@ -354,9 +272,7 @@ class LMM(LikelihoodModel):  # type: ignore[misc]
         Raises
         ------
         DataError
-            If the data are needed but the model does not hold them.
-        OptionError
-            If a change is not an argument of `lmer`.
+            If the model does not hold the data it was made from.
         """
         frame = self.data.frame if data is None else data
         if frame is None:
@@ -365,59 +281,11 @@ class LMM(LikelihoodModel):  # type: ignore[misc]
                 "An update evaluates the formula again.",
                 "Pass data=, or build the model with lmer.",
             )
-        for name in changes:
-            if name not in self.options:
-                raise OptionError(
-                    f"{name!r} is not an argument of lmer.",
-                    f"It can change {', '.join(self.options)}.",
-                    near(name, self.options),
-                )
+        _check_options(changes)
         text = self.design.expanded if formula is None else formula
         if formula is not None:
             text = revise(self.design.expanded, formula)
-        return lmer(text, frame, **(self.options | changes))
-
-    def response_rows(self, y: ArrayLike) -> Array:
-        """A new response for the rows used, from one value a row used or given.
-
-        Parameters
-        ----------
-        y : array_like, shape (nobs,) or (rows,)
-            New values.
-
-        Returns
-        -------
-        ndarray, shape (nobs,)
-            Floats without missing values.
-
-        Raises
-        ------
-        DataError
-            If the length fits neither, or values are missing or infinite.
-        """
-        try:
-            values = np.asarray(y, dtype=float)
-        except (TypeError, ValueError):
-            raise DataError(
-                "The new response is not numeric.", "It must be an array of numbers."
-            ) from None
-        n, rows = len(self.design.index), len(self.design.full_index)
-        if values.shape == (rows,) and rows != n:
-            values = values[self.design.kept]
-        if values.shape != (n,):
-            lengths = f"{n}" if rows == n else f"{n} (rows used) or {rows} (all rows)"
-            raise DataError(
-                f"The new response has shape {values.shape}.",
-                f"It must have one value a row: {lengths}.",
-            )
-        if not np.isfinite(values).all():
-            raise DataError(
-                f"The new response has {int((~np.isfinite(values)).sum())} missing or "
-                "infinite values.",
-                "A refit keeps the rows of the model.",
-                "Use update(data=...) to choose the rows again.",
-            )
-        return values
+        return type(self).from_formula(text, frame, **(self.options | changes))
 
     def with_response(self, record: Fit) -> LMMResultsWrapper:
         """Results of a refit to another response, with a model that holds it."""
@@ -509,16 +377,15 @@ def lmer(
              Days           35.07    5.922 0.066
     Residual               654.94   25.592
     """
-    options = {
-        "REML": REML,
-        "weights": weights,
-        "offset": offset,
-        "subset": subset,
-        "na_action": na_action,
-        "contrasts": contrasts,
-        "context": context,
-    }
-    design = build_design(
-        formula, data, **{key: v for key, v in options.items() if key != "REML"}
+    return LMM.from_formula(
+        formula,
+        data,
+        REML=REML,
+        checks=checks,
+        weights=weights,
+        offset=offset,
+        subset=subset,
+        na_action=na_action,
+        contrasts=contrasts,
+        context=context,
     )
-    return LMM.from_design(design, options | {"checks": checks}, data)

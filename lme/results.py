@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +16,10 @@ from statsmodels.base.model import (
 )
 from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 
-from lme.errors import FitError, OptionError
+from lme.errors import FitError
 from lme.fit import Fit, refit
+from lme.formula.arrays import response_of
 from lme.inference import components, estimates, internals, modes, wald
-from lme.inference.comparison import Comparison, compare
-from lme.inference.text import escape, html_table, table
 from lme.report import summary as reports
 from lme.report.tables import Report
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
+class LMMResults(LikelihoodModelResults, ResultMixin):
     """Results of a linear mixed model.
 
     Parameters
@@ -61,6 +59,8 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
     `fittedvalues` and `resid`.
     """
 
+    model: Any
+
     def __init__(self, model: LMM, record: Fit) -> None:
         super().__init__(
             model,
@@ -70,7 +70,7 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
         )
         self.fit_record = record
         self.nobs = estimates.row_count(record)
-        self.df_model = record.beta.size - model.k_constant
+        self.df_model = record.beta.size - int(model.k_constant)
         self._cache: dict[str, Any] = {}
 
     # --- likelihood and counting ------------------------------------------------
@@ -123,7 +123,7 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
 
     @property
     def df_modelwc(self) -> int:
-        """statsmodels' name for `npar`."""
+        """The name of `npar` in statsmodels."""
         return self.npar
 
     @property
@@ -141,7 +141,9 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
     @property
     def theta(self) -> pd.Series:
         """Elements of the relative covariance factors, under lme4's names."""
-        return pd.Series(self.fit_record.theta, index=components.theta_names(self.fit_record))
+        return pd.Series(
+            self.fit_record.theta, index=components.theta_names(self.fit_record)
+        )
 
     @property
     def sigma(self) -> float:
@@ -236,7 +238,11 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
     @property
     def warnings(self) -> tuple[Any, ...]:
         """Warnings given while the model was built and fitted."""
-        return (*self.fit_record.design.warnings, *self.model.warnings, *self.fit_record.warnings)
+        return (
+            *self.fit_record.design.warnings,
+            *self.model.warnings,
+            *self.fit_record.warnings,
+        )
 
     # --- rows ---------------------------------------------------------------------
 
@@ -255,22 +261,7 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
     def residuals(
         self, kind: str = "conditional", type: str = "response", scaled: bool = False
     ) -> pd.Series:
-        """Residuals of a kind and type, on the index of the data.
-
-        Parameters
-        ----------
-        kind : {"conditional", "marginal", "random"}
-            ``y - mu``, ``y - X beta``, or ``Z b``.
-        type : {"response", "pearson", "deviance", "working"}
-            Plain, or times the root of the prior weights.
-        scaled : bool
-            Divide by sigma.
-
-        Returns
-        -------
-        Series
-            One value a row; NaN for rows left out with ``na_action="exclude"``.
-        """
+        """Residuals on the index of the data; see `estimates.residuals`."""
         self._need_data("residuals")
         values = estimates.residuals(self.fit_record, kind, type, scaled)
         return estimates.label_rows(self.fit_record.design, values)
@@ -280,29 +271,16 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
     def _constraint(self, hypothesis: Any) -> tuple[Array, Array]:
         return wald.linear_constraint(self.model.exog_names, hypothesis)
 
-    def t_test(
-        self, r_matrix: Any, cov_p: Any = None, use_t: bool | None = None
-    ) -> ContrastResults:
+    def t_test(self, r_matrix: Any, *args: Any, **kwargs: Any) -> ContrastResults:
         """Test linear hypotheses one by one; see `wald.linear_constraint`."""
-        return super().t_test(self._constraint(r_matrix), cov_p=cov_p, use_t=use_t)
+        return super().t_test(self._constraint(r_matrix), *args, **kwargs)
 
-    def wald_test(
-        self,
-        r_matrix: Any,
-        cov_p: Any = None,
-        invcov: Any = None,
-        use_f: bool | None = None,
-        df_constraints: int | None = None,
-        scalar: bool = True,
-    ) -> ContrastResults:
+    def wald_test(self, r_matrix: Any, *args: Any, **kwargs: Any) -> ContrastResults:
         """Test linear hypotheses jointly; see `wald.linear_constraint`.
 
-        ``f_test`` is this test with the F distribution and `df_resid` in the
-        denominator.
+        ``f_test`` is this test with the F distribution, `df_resid` in the denominator.
         """
-        return super().wald_test(
-            self._constraint(r_matrix), cov_p, invcov, use_f, df_constraints, scalar
-        )
+        return super().wald_test(self._constraint(r_matrix), *args, **kwargs)
 
     def wald_test_terms(
         self,
@@ -311,41 +289,19 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
         combine_terms: Sequence[str] | None = None,
         scalar: bool = True,
     ) -> WaldTestResults:
-        """Joint Wald test of each term of the fixed part.
-
-        Parameters
-        ----------
-        skip_single : bool
-            Leave out terms of one column.
-        extra_constraints : sequence of (str, array_like), optional
-            Further hypotheses with their names.
-        combine_terms : sequence of str, optional
-            For each text, a joint test of all terms whose label contains it.
-        scalar : bool
-            Statistics as floats.
+        """Joint Wald test of each term of the fixed part; see `wald.term_tests`.
 
         Returns
         -------
         WaldTestResults
             With the frame ``table``: ``statistic``, ``pvalue``, ``df_constraint``.
         """
-        terms = wald.term_matrices(self.fit_record)
-        tests = [(k, R) for k, R in terms if not (skip_single and R.shape[0] == 1)]
-        for text in combine_terms or ():
-            picked = [R for label, R in terms if text in label]
-            if not picked:
-                raise OptionError(
-                    f"combine_terms: no term's label contains {text!r}.",
-                    f"The terms are {', '.join(repr(label) for label, _ in terms)}.",
-                )
-            tests.append((text, np.vstack(picked)))
-        tests += [(k, np.atleast_2d(R)) for k, R in extra_constraints or ()]
-        rows = []
-        for _, matrix in tests:
-            found = self.wald_test(matrix, scalar=scalar)
-            rows.append([found.statistic, found.pvalue, int(found.df_denom)])
+        tests = wald.term_tests(
+            self.fit_record, skip_single, extra_constraints, combine_terms
+        )
+        found = [self.wald_test(matrix, scalar=scalar) for _, matrix in tests]
         frame = pd.DataFrame(
-            rows,
+            [(test.statistic, test.pvalue, int(test.df_denom)) for test in found],
             index=[label for label, _ in tests],
             columns=["statistic", "pvalue", "df_constraint"],
         )
@@ -354,44 +310,24 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
     # --- again ------------------------------------------------------------------------
 
     def refit(self, y: ArrayLike) -> LMMResultsWrapper:
-        """Fit the same model to another response.
+        """Fit the same model to another response, of the rows used or of all rows.
 
-        Parameters
-        ----------
-        y : array_like, shape (nobs,) or (rows of the data,)
-            New response; one value a row used, or one a row of the data, of which the
-            rows used are picked.
-
-        Returns
-        -------
-        LMMResults
-            A new result; this one and its model stay as they are.
+        This result and its model stay as they are.
         """
         self._need_data("refit")
-        values = self.model.response_rows(y)
-        return self.model.with_response(refit(self.fit_record, values))
+        values = response_of(self.fit_record.design, y)
+        found: LMMResultsWrapper = self.model.with_response(
+            refit(self.fit_record, values)
+        )
+        return found
 
     def update(
         self, formula: str | None = None, data: Any = None, **changes: Any
     ) -> LMMResultsWrapper:
-        """Fit a changed model: R's ``update``.
-
-        Parameters
-        ----------
-        formula : str, optional
-            New formula; ``.`` stands for the old side: ``". ~ . + x"``.
-        data : frame, optional
-            New data.
-        **changes
-            Arguments of `lme.lmer` that change, such as ``REML=False``.
-
-        Returns
-        -------
-        LMMResults
-            A new result.
-        """
+        """Fit a changed model, as R's ``update``; see `LMM.update`."""
         changes.setdefault("REML", self.fit_record.reml)
-        return self.model.update(formula, data, **changes).fit()
+        found: LMMResultsWrapper = self.model.update(formula, data, **changes).fit()
+        return found
 
     # --- reports ----------------------------------------------------------------------
 
@@ -402,22 +338,7 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
         correlation: bool | None = None,
         digits: int = 4,
     ) -> Report:
-        """Everything worth knowing about the fit, in sections.
-
-        Parameters
-        ----------
-        alpha : float
-            One minus the coverage of the confidence intervals.
-        correlation : bool, optional
-            Print the correlations of the fixed effects; by default up to 20 columns.
-        digits : int
-            Significant digits of the smallest variance component.
-
-        Returns
-        -------
-        Report
-            A statsmodels ``Summary``.
-        """
+        """The fit in sections, as a statsmodels ``Summary``; see `lme.report`."""
         return reports.summarize(
             self.fit_record,
             data_name=self.model.data_name,
@@ -432,13 +353,10 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
         return estimates.scaled_quantiles(self.fit_record)
 
     def __repr__(self) -> str:
-        header, rows = reports.short_cells(self.fit_record)
-        return f"{reports.caption(self.fit_record)}\n\n{table(rows, header, left=(0,))}"
+        return reports.short_text(self.fit_record)
 
     def _repr_html_(self) -> str:
-        header, rows = reports.short_cells(self.fit_record)
-        lines = escape(reports.caption(self.fit_record)).replace("\n", "<br/>")
-        return f"<p>{lines}</p>{html_table(rows, header)}"
+        return reports.short_html(self.fit_record)
 
     # --- keeping ----------------------------------------------------------------------
 
@@ -452,11 +370,8 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
         if self._is_light:
             return
         self._summary_cache("quantiles", self._quantiles)
-        design = estimates.without_rows(self.fit_record.design)
-        none = np.zeros(0)
-        empty = np.zeros((0, self.fit_record.beta.size))
-        self.fit_record = replace(self.fit_record, design=design, X=empty, mu=none)
-        self.model = self.model.without_rows(design)
+        self.fit_record = estimates.without_rows(self.fit_record)
+        self.model = self.model.without_rows(self.fit_record.design)
 
     @property
     def _is_light(self) -> bool:
@@ -471,7 +386,7 @@ class LMMResults(LikelihoodModelResults, ResultMixin):  # type: ignore[misc]
             )
 
 
-class LMMResultsWrapper(LikelihoodResultsWrapper):  # type: ignore[misc]
+class LMMResultsWrapper(LikelihoodResultsWrapper):
     """`LMMResults` with names on its arrays; what ``LMM.fit`` returns."""
 
     def __repr__(self) -> str:
@@ -482,58 +397,3 @@ class LMMResultsWrapper(LikelihoodResultsWrapper):  # type: ignore[misc]
 
 
 wrap.populate_wrapper(LMMResultsWrapper, LMMResults)
-
-
-def anova(
-    *results: LMMResults | LMMResultsWrapper,
-    refit: bool = True,
-    names: Sequence[str] | None = None,
-) -> Comparison:
-    """Compare fitted models by likelihood-ratio tests.
-
-    Parameters
-    ----------
-    *results : LMMResults
-        Two or more fits to the same data.
-    refit : bool
-        Refit models fitted by REML by maximum likelihood first.
-    names : sequence of str, optional
-        Names of the rows, in the order of `results`.
-
-    Returns
-    -------
-    Comparison
-        Columns ``npar``, ``AIC``, ``BIC``, ``logLik``, ``-2*log(L)``, ``Chisq``, ``Df``
-        and ``Pr(>Chisq)``; rows by increasing number of parameters.
-
-    Raises
-    ------
-    FitError
-        If the models were fitted to different rows, responses or weights.
-    OptionError
-        If an argument is not a result, or there are fewer than two.
-
-    Examples
-    --------
-    >>> import lme
-    >>> pastes = lme.datasets.load("Pastes")
-    >>> small = lme.lmer("strength ~ 1 + (1 | sample)", pastes).fit()
-    >>> large = lme.lmer("strength ~ 1 + (1 | sample) + (1 | batch)", pastes).fit()
-    >>> lme.anova(small, large, names=["small", "large"])["Pr(>Chisq)"].round(5)
-    small        NaN
-    large    0.52338
-    Name: Pr(>Chisq), dtype: float64
-    """
-    fits = []
-    for result in results:
-        record = getattr(result, "fit_record", None)
-        if not isinstance(record, Fit):
-            raise OptionError(
-                f"An argument is a {type(result).__name__}.",
-                "anova compares results of lme models.",
-                "Pass what LMM.fit() returned; fit first, where you have a model.",
-            )
-        result._need_data("anova")
-        fits.append(record)
-    known = {result.model.data_name for result in results}
-    return compare(fits, names, refit=refit, data=known.pop() if len(known) == 1 else "")

@@ -97,8 +97,43 @@ def design_from_arrays(
         na_action="omit",
         warnings=(),
         # New data need a formula; without one there is nothing to remember.
-        recipe=None,  # type: ignore[arg-type]
+        recipe=None,
     )
+
+
+def response_of(design: Design, y: Any) -> Floats:
+    """A new response for the rows of a design.
+
+    Parameters
+    ----------
+    design : Design
+        The design whose rows are wanted.
+    y : array_like, shape (nobs,) or (rows,)
+        One value a row used, or one a row of the data before missing values were
+        dropped.
+
+    Returns
+    -------
+    ndarray, shape (nobs,)
+        Finite numbers.
+
+    Raises
+    ------
+    DataError, DataTypeError
+        If the length fits neither, or values are not finite numbers.
+    """
+    n, rows = len(design.index), len(design.full_index)
+    values = np.asarray(y)
+    if values.ndim == 1 and values.size == rows != n:
+        values = values[design.kept]
+    if values.shape != (n,):
+        lengths = f"{n}" if rows == n else f"{n} (rows used) or {rows} (all rows)"
+        raise DataError(
+            f"The new response has shape {values.shape}.",
+            f"It must have one value a row: {lengths}.",
+            "Refit the columns of a matrix one by one." if values.ndim == 2 else "",
+        )
+    return _numbers("The new response", values, 1)
 
 
 def _numbers(name: str, values: Any, ndim: int, n: int | None = None) -> Floats:
@@ -157,15 +192,13 @@ def _column_names(
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
         raise DataError(
-            f"The column name {repeated[0]!r} appears {names.count(repeated[0])} times.",
+            f"{names.count(repeated[0])} columns are called {repeated[0]!r}.",
             "Each column needs a name of its own.",
         )
     return names
 
 
-def _terms(
-    groups: Any, exog_re: Any, structure: Any, n: int
-) -> tuple[RandomTerm, ...]:
+def _terms(groups: Any, exog_re: Any, structure: Any, n: int) -> tuple[RandomTerm, ...]:
     if groups is None:
         raise DataError(
             "groups is missing.",
@@ -190,7 +223,9 @@ def _terms(
     terms = []
     for name, labels in groups.items():
         codes, levels = _levels(str(name), labels, n)
-        chosen = structure.get(name, "us") if isinstance(structure, Mapping) else structure
+        chosen = (
+            structure.get(name, "us") if isinstance(structure, Mapping) else structure
+        )
         if chosen not in STRUCTURES:
             raise OptionError(
                 f"structure is {chosen!r}.",
@@ -215,7 +250,9 @@ def _parts(columns: Any, n: int) -> Sequence[Any]:
     return [columns]
 
 
-def _check_names(option: str, given: Mapping[str, Any], groups: Mapping[str, Any]) -> None:
+def _check_names(
+    option: str, given: Mapping[str, Any], groups: Mapping[str, Any]
+) -> None:
     for name in given:
         if name not in groups:
             raise OptionError(
@@ -236,7 +273,8 @@ def _levels(name: str, labels: Any, n: int) -> tuple[NDArray[np.intp], tuple[str
     codes = np.asarray(factor.codes, dtype=np.intp)
     if (codes < 0).any():
         raise DataError(
-            f"The grouping factor {name!r} has {int((codes < 0).sum())} missing values.",
+            f"The grouping factor {name!r} has missing values in "
+            f"{int((codes < 0).sum())} rows.",
             "Every row needs a level.",
             "Drop the rows first.",
         )

@@ -127,9 +127,7 @@ class Check:
 
 
 CHECKS = {
-    "constant_response": Check(
-        "check.response.not.const", "stop", _constant_response
-    ),
+    "constant_response": Check("check.response.not.const", "stop", _constant_response),
     "one_level": Check("check.nlev.gtr.1", "stop", _one_level),
     "levels": Check("check.nobs.vs.nlev", "stop", _as_many_levels_as_rows),
     "random_effects": Check("check.nobs.vs.nRE", "stop", _as_many_effects_as_rows),

@@ -67,7 +67,9 @@ def revise(old: str, new: str) -> str:
                 kept = _without(kept, part, new)
             else:
                 kept.append((sign, part))
-    return f"{deparse(left)} ~ {_text(kept)}" if left is not None else f"~ {_text(kept)}"
+    return (
+        f"{deparse(left)} ~ {_text(kept)}" if left is not None else f"~ {_text(kept)}"
+    )
 
 
 def _sides(text: str) -> tuple[Node | None, Node]:

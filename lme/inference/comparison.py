@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,67 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         header, rows = self._cells()
-        return html_table(rows, header) + "".join(f"<p>{note}</p>" for note in self.notes)
+        return html_table(rows, header) + "".join(
+            f"<p>{note}</p>" for note in self.notes
+        )
+
+
+def anova(
+    *results: Any, refit: bool = True, names: Sequence[str] | None = None
+) -> Comparison:
+    """Compare fitted models by likelihood-ratio tests.
+
+    Parameters
+    ----------
+    *results : LMMResults
+        Two or more fits to the same data.
+    refit : bool
+        Refit models fitted by REML by maximum likelihood first.
+    names : sequence of str, optional
+        Names of the rows, in the order of `results`.
+
+    Returns
+    -------
+    Comparison
+        Columns ``npar``, ``AIC``, ``BIC``, ``logLik``, ``-2*log(L)``, ``Chisq``, ``Df``
+        and ``Pr(>Chisq)``; rows by increasing number of parameters.
+
+    Raises
+    ------
+    FitError
+        If the models were fitted to different rows, responses or weights.
+    OptionError
+        If an argument is not a result, or there are fewer than two.
+
+    See Also
+    --------
+    compare : The same for `Fit` records.
+
+    Examples
+    --------
+    >>> import lme
+    >>> pastes = lme.datasets.load("Pastes")
+    >>> small = lme.lmer("strength ~ 1 + (1 | sample)", pastes).fit()
+    >>> large = lme.lmer("strength ~ 1 + (1 | sample) + (1 | batch)", pastes).fit()
+    >>> lme.anova(small, large, names=["small", "large"])["Pr(>Chisq)"].round(5)
+    small        NaN
+    large    0.52338
+    Name: Pr(>Chisq), dtype: float64
+    """
+    fits = []
+    for result in results:
+        record = getattr(result, "fit_record", None)
+        if not isinstance(record, Fit):
+            raise OptionError(
+                f"An argument is a {type(result).__name__}.",
+                "anova compares results of lme models.",
+                "Pass what LMM.fit() returned; fit first, where you have a model.",
+            )
+        fits.append(record)
+    known = {result.model.data_name for result in results}
+    return compare(
+        fits, names, refit=refit, data=known.pop() if len(known) == 1 else ""
+    )
 
 
 def compare(
@@ -161,8 +222,7 @@ def compare(
     order = sorted(range(len(fits)), key=lambda i: parameter_count(fits[i]))
     fits = [fits[i] for i in order]
     frame = _table(fits, [labels[i] for i in order])
-    tested = [(a, b) for a, b in zip(fits, fits[1:], strict=False)]
-    if any(b.theta.size > a.theta.size for a, b in tested):
+    if any(b.theta.size > a.theta.size for a, b in pairwise(fits)):
         notes.append(BOUNDARY)
     if (frame["Chisq"] < 0).any():
         notes.append(WORSE)
@@ -187,6 +247,12 @@ def _labels(names: Sequence[str] | None, count: int) -> list[str]:
 
 
 def _check_comparable(first: Design, other: Design) -> None:
+    if first.y.size < len(first.index) or other.y.size < len(other.index):
+        raise FitError(
+            "The data of a result were taken away by remove_data.",
+            "A comparison looks at the responses, and may refit.",
+            "Fit the model again.",
+        )
     remedy = "Fit all models to the same rows; drop rows with missing values first."
     if first.y.size != other.y.size:
         raise FitError(

@@ -33,29 +33,35 @@ def dropped_names(fit: Fit) -> list[str]:
     return [name for i, name in enumerate(fit.design.column_names) if i not in kept]
 
 
-def without_rows(design: Design) -> Design:
-    """A copy of a design that keeps names, levels and counts, but no row of data."""
-    n, p = len(design.index), len(design.column_names)
-    none = np.zeros(0)
+def without_rows(fit: Fit) -> Fit:
+    """A copy of a fit that keeps estimates, names and counts, but no row of data."""
+    design = fit.design
+    n, none = len(design.index), np.zeros(0)
+    codes = np.zeros(0, dtype=np.intp)
     terms = tuple(
-        replace(
-            term,
-            codes=np.zeros(0, dtype=np.intp),
-            values=np.zeros((0, len(term.columns))),
-        )
+        replace(term, codes=codes, values=np.zeros((0, len(term.columns))))
         for term in design.terms
     )
-    return replace(
+    light = replace(
         design,
         y=none,
-        X=np.zeros((0, p)),
+        X=np.zeros((0, len(design.column_names))),
         offset=None,
         weights=None,
+        trials=None,
         terms=terms,
         index=pd.RangeIndex(n),
         full_index=pd.RangeIndex(n),
         kept=np.zeros(0, dtype=bool),
-        dropped_rows=np.zeros(0, dtype=np.intp),
+        dropped_rows=codes,
+    )
+    return replace(
+        fit,
+        design=light,
+        # The problem is made of the rows; what needs it is refused without them.
+        problem=None,  # type: ignore[arg-type]
+        X=np.zeros((0, fit.beta.size)),
+        mu=none,
     )
 
 

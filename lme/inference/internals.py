@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from lme.errors import OptionError, near
 from lme.fit import Fit, internals
@@ -27,9 +28,9 @@ def _pointers(fit: Fit) -> Any:
     return np.concatenate([[0], np.cumsum([part.size for part in fit.b])]).astype(int)
 
 
-def _flist(fit: Fit) -> dict[str, pd.Categorical]:
+def _flist(fit: Fit) -> dict[str, Any]:
     return {
-        term.group: pd.Categorical.from_codes(term.codes, list(term.levels))
+        term.group: pd.Categorical.from_codes(term.codes, pd.Index(term.levels))
         for term in fit.design.terms
     }
 
@@ -46,7 +47,7 @@ def _devcomp(fit: Fit) -> dict[str, dict[str, float]]:
         "sigmaML": float(np.sqrt(fit.pwrss / n)),
         "sigmaREML": float(np.sqrt(fit.pwrss / (n - p))),
     }
-    dims = {
+    dims: dict[str, float] = {
         "N": n,
         "n": n,
         "p": p,
@@ -57,6 +58,13 @@ def _devcomp(fit: Fit) -> dict[str, dict[str, float]]:
         "REML": p if fit.reml else 0,
     }
     return {"cmp": sums, "dims": dims}
+
+
+def _scaled(fit: Fit) -> Any:
+    product = internals(fit)["Lambdat"] @ fit.design.Zt
+    if fit.design.weights is None:
+        return product.tocsc()
+    return (product @ sparse.diags_array(np.sqrt(fit.design.weights))).tocsc()
 
 
 def _sparse(name: str) -> Callable[[Fit], Any]:
@@ -83,7 +91,7 @@ PARTS: dict[str, tuple[Callable[[Fit], Any], str]] = {
     "Lambda": (lambda f: internals(f)["Lambdat"].T.tocsc(), "relative factor (q, q)"),
     "Lambdat": (_sparse("Lambdat"), "transpose of Lambda (q, q), sparse"),
     "Lind": (lambda f: f.design.Lind, "index into theta of each entry of Lambdat"),
-    "A": (_sparse("A"), "Lambda'Z' (q, n), sparse"),
+    "A": (_scaled, "Lambda'Z' W^(1/2) (q, n), sparse"),
     "RX": (lambda f: f.RX, "Cholesky factor of the profiled X'V^-1 X (p, p), upper"),
     "RZX": (_sparse("RZX"), "off-diagonal block of the Cholesky factor (q, p)"),
     "lower": (lambda f: f.design.lower, "lower bounds of theta"),
@@ -97,15 +105,24 @@ PARTS: dict[str, tuple[Callable[[Fit], Any], str]] = {
         "relative factor of each term",
     ),
     "mmList": (
-        lambda f: {k: t.values for k, t in zip(term_names(f), f.design.terms)},
+        lambda f: {
+            k: t.values for k, t in zip(term_names(f), f.design.terms, strict=True)
+        },
         "left-hand side's matrix (n, p_i) of each term",
     ),
     "Gp": (_pointers, "start of each term among the random effects, and q"),
     "Tp": (
-        lambda f: np.concatenate(
-            [[0], np.cumsum([len(t.columns) ** 2 + len(t.columns) for t in f.design.terms])]
-        ).astype(int)
-        // 2,
+        lambda f: (
+            np.concatenate(
+                [
+                    [0],
+                    np.cumsum(
+                        [len(t.columns) ** 2 + len(t.columns) for t in f.design.terms]
+                    ),
+                ]
+            ).astype(int)
+            // 2
+        ),
         "start of each term among the elements of theta, and their number",
     ),
     "n": (_rows_of, "number of observations"),

@@ -169,7 +169,9 @@ def table(
         Lines without trailing blanks.
     """
     lefts = set(left)
-    widths = [max(len(cell) for cell in column) for column in zip(header, *rows)]
+    widths = [
+        max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)
+    ]
     lines = []
     for row in (header, *rows):
         cells = [

@@ -47,7 +47,8 @@ def linear_constraint(
 
     Examples
     --------
-    >>> R, q = linear_constraint(["(Intercept)", "Days"], "(Intercept) = 250, Days = 10")
+    >>> names = ["(Intercept)", "Days"]
+    >>> R, q = linear_constraint(names, "(Intercept) = 250, Days = 10")
     >>> R.tolist(), q.tolist()
     ([[1.0, 0.0], [0.0, 1.0]], [250.0, 10.0])
     """
@@ -112,7 +113,7 @@ def _from_arrays(
     constants = np.ravel(np.asarray(values, dtype=float))
     if constants.size not in (1, coefficients.shape[0]):
         raise OptionError(
-            f"There are {constants.size} values for {coefficients.shape[0]} hypotheses.",
+            f"{constants.size} values stand for {coefficients.shape[0]} hypotheses.",
             "Give one value for each row of the matrix.",
         )
     return coefficients, np.broadcast_to(constants, coefficients.shape[:1]).copy()
@@ -215,3 +216,45 @@ def term_matrices(fit: Fit) -> list[tuple[str, Array]]:
         for number, label in labels.items()
         if (owner == number).any()
     ]
+
+
+def term_tests(
+    fit: Fit,
+    skip_single: bool = False,
+    extra: Sequence[tuple[str, ArrayLike]] | None = None,
+    combine: Sequence[str] | None = None,
+) -> list[tuple[str, Array]]:
+    """The hypotheses of a table of terms, in statsmodels' order.
+
+    Parameters
+    ----------
+    fit : Fit
+        An estimated model.
+    skip_single : bool
+        Leave out terms of one column.
+    extra : sequence of (str, array_like), optional
+        Further hypotheses with their names.
+    combine : sequence of str, optional
+        For each text, a joint hypothesis of all terms whose label contains it.
+
+    Returns
+    -------
+    list of (str, ndarray)
+        Name and matrix of each hypothesis that coefficients are zero.
+
+    Raises
+    ------
+    OptionError
+        If no term contains a text of `combine`.
+    """
+    terms = term_matrices(fit)
+    tests = [(k, R) for k, R in terms if not (skip_single and R.shape[0] == 1)]
+    for text in combine or ():
+        picked = [R for label, R in terms if text in label]
+        if not picked:
+            raise OptionError(
+                f"combine_terms: no term's label contains {text!r}.",
+                f"The terms are {', '.join(repr(label) for label, _ in terms)}.",
+            )
+        tests.append((text, np.vstack(picked)))
+    return tests + [(k, np.atleast_2d(np.asarray(R, float))) for k, R in extra or ()]

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from lme.fit import Fit
 from lme.inference import estimates, wald
 from lme.inference.components import variance_components
-from lme.inference.text import abbreviate, number, numbers, p_value
+from lme.inference.text import abbreviate, number, p_value
 from lme.report.tables import Report, simple_table
 
 MAX_CORRELATIONS = 20
 """Number of fixed effects up to which their correlations are printed."""
+
 
 def title(fit: Fit) -> str:
     """``Linear mixed model fit by REML`` or ``... by maximum likelihood``."""
@@ -62,7 +63,7 @@ def summarize(
         _description(fit, data_name),
         _statistics(fit),
         simple_table(
-            [numbers(quantiles, 4)],
+            [["" if np.isnan(q) else f"{q:.4f}" for q in quantiles]],
             ["Min", "1Q", "Median", "3Q", "Max"],
             title="Scaled residuals:",
             aligns="rrrrr",
@@ -85,7 +86,10 @@ def _description(fit: Fit, data_name: str) -> Any:
         rows.append(["Data:", data_name])
     used = "REML" if fit.reml else "ML"
     rows += [
-        ["Method:", f"{used}; {verdict.kernel} kernel, {verdict.evaluations} evaluations"],
+        [
+            "Method:",
+            f"{used}; {verdict.kernel} kernel, {verdict.evaluations} evaluations",
+        ],
         ["Search:", _verdict(fit)],
     ]
     return simple_table(rows, aligns="ll")
@@ -110,10 +114,10 @@ def _statistics(fit: Fit) -> Any:
 def _components(fit: Fit, digits: int) -> Any:
     header, rows = variance_components(fit).printed(digits)
     levels = ", ".join(f"{k} {v}" for k, v in estimates.group_sizes(fit).items())
-    name = f"Random effects ({estimates.row_count(fit)} observations; levels: {levels}):"
-    return simple_table(
-        rows, header, title=name, aligns="ll" + "r" * (len(header) - 2)
+    name = (
+        f"Random effects ({estimates.row_count(fit)} observations; levels: {levels}):"
     )
+    return simple_table(rows, header, title=name, aligns="ll" + "r" * (len(header) - 2))
 
 
 def coefficient_cells(fit: Fit, alpha: float) -> tuple[list[str], list[list[str]]]:
@@ -121,18 +125,11 @@ def coefficient_cells(fit: Fit, alpha: float) -> tuple[list[str], list[list[str]
     frame = wald.coefficient_table(fit, alpha)
     low, high = f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"
     header = ["", "coef", "std err", "z", "P>|z|", low, high]
-    rows = [
-        [
-            str(name),
-            number(row.estimate),
-            number(row.se),
-            number(row.z, 3),
-            p_value(row.p),
-            number(row.lower),
-            number(row.upper),
-        ]
-        for name, row in zip(frame.index, frame.itertuples(), strict=True)
-    ]
+    rows = []
+    for name, values in zip(frame.index, frame.to_numpy(), strict=True):
+        estimate, se, z, p, lower, upper = values
+        cells = [number(estimate), number(se), number(z, 3), p_value(p)]
+        rows.append([str(name), *cells, number(lower), number(upper)])
     return header, rows
 
 
@@ -222,16 +219,26 @@ def short_cells(fit: Fit) -> tuple[list[str], list[list[str]]]:
         sds = [deviations[group].get(name, np.nan) for group in groups]
         rows.append([str(name), *cells, *map(number, sds)])
     rows.append(["Residual", number(fit.sigma), "", "", "", *[""] * len(groups)])
-    return ["", "Est.", "SE", "z", "p", *(f"σ_{group}" for group in groups)], rows
+    columns = [f"σ_{group}" for group in groups]  # noqa: RUF001
+    return ["", "Est.", "SE", "z", "p", *columns], rows
 
 
-def caption(fit: Fit, extra: Sequence[str] = ()) -> str:
-    """One line that names the model, the criterion and the size of the data."""
+def caption(fit: Fit) -> str:
+    """Two lines that name the model, the criterion and the size of the data."""
     levels = ", ".join(f"{k} {v}" for k, v in estimates.group_sizes(fit).items())
     label = "REML criterion" if fit.reml else "-2 log L"
-    parts = [
-        f"{title(fit)}: {fit.design.formula}",
-        f"{label} {fit.objective:.4f}; {estimates.row_count(fit)} observations; levels: {levels}",
-        *extra,
-    ]
-    return "\n".join(parts)
+    size = f"{estimates.row_count(fit)} observations; levels: {levels}"
+    return f"{title(fit)}: {fit.design.formula}\n{label} {fit.objective:.4f}; {size}"
+
+
+def short_text(fit: Fit) -> str:
+    """The short form as text."""
+    header, rows = short_cells(fit)
+    return f"{caption(fit)}\n\n{table(rows, header, left=(0,))}"
+
+
+def short_html(fit: Fit) -> str:
+    """The short form as HTML, for notebooks."""
+    header, rows = short_cells(fit)
+    lines = escape(caption(fit)).replace("\n", "<br/>")
+    return f"<p>{lines}</p>{html_table(rows, header)}"

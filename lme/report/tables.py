@@ -90,7 +90,7 @@ def simple_table(
     return table
 
 
-class Report(Summary):  # type: ignore[misc]
+class Report(Summary):
     """statsmodels' ``Summary`` with sections of one width.
 
     Parameters
@@ -155,7 +155,9 @@ class Report(Summary):  # type: ignore[misc]
         """One ``table`` a section, with captions and escaped text."""
         parts = [f"<p><b>{escape(self.title)}</b></p>"]
         parts += [str(table.as_html()) for table in self.tables]
-        parts += [f"<p>[{i}] {escape(n)}</p>" for i, n in enumerate(self.notes, start=1)]
+        parts += [
+            f"<p>[{i}] {escape(n)}</p>" for i, n in enumerate(self.notes, start=1)
+        ]
         return "\n".join(parts)
 
     def as_csv(self) -> str:
