@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lme.fit import Fit
 from lme.inference import estimates, wald
 from lme.inference.components import variance_components
-from lme.inference.text import abbreviate, number, p_value
+from lme.inference.text import abbreviate, escape, html_table, number, p_value, table
 from lme.report.tables import Report, simple_table
 
 MAX_CORRELATIONS = 20
