@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from lme.errors import FitError
 from lme.fit import Fit, refit
 from lme.formula.arrays import response_of
-from lme.inference import components, estimates, internals, modes, wald
+from lme.inference import components, estimates, internals, modes, prediction, wald
 from lme.report import summary as reports
 from lme.report.tables import Report
 
@@ -45,10 +46,8 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
         Everything that was estimated, as a frozen record.
     params, bse, tvalues, pvalues : Series, shape (p,)
         Fixed effects, their standard errors, z ratios and two-sided normal p-values.
-    nobs : int
-        Number of rows used.
-    df_model : int
-        Number of fixed effects without the constant.
+    nobs, df_model : int
+        Number of rows used; number of fixed effects without the constant.
     scale : float
         Residual variance sigma^2.
 
@@ -266,6 +265,12 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
         values = estimates.residuals(self.fit_record, kind, type, scaled)
         return estimates.label_rows(self.fit_record.design, values)
 
+    def predict(self, newdata: Any = None, **options: Any) -> pd.Series:
+        """Means of the rows, or of new data; see `prediction.predict`."""
+        if newdata is None:
+            self._need_data("predict")
+        return prediction.predict(self.fit_record, newdata, **options)
+
     # --- hypotheses -----------------------------------------------------------------
 
     def _constraint(self, hypothesis: Any) -> tuple[Array, Array]:
@@ -345,12 +350,13 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
             alpha=alpha,
             correlation=correlation,
             digits=digits,
-            quantiles=self._summary_cache("quantiles", self._quantiles),
+            quantiles=self._quantiles(),
             warnings=[str(warning) for warning in self.warnings],
         )
 
-    def _quantiles(self) -> Array:
-        return estimates.scaled_quantiles(self.fit_record)
+    def _quantiles(self) -> Any:
+        compute = partial(estimates.scaled_quantiles, self.fit_record)
+        return self._summary_cache("quantiles", compute)
 
     def __repr__(self) -> str:
         return reports.short_text(self.fit_record)
@@ -369,7 +375,7 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
         """
         if self._is_light:
             return
-        self._summary_cache("quantiles", self._quantiles)
+        self._quantiles()
         self.fit_record = estimates.without_rows(self.fit_record)
         self.model = self.model.without_rows(self.fit_record.design)
 

@@ -60,8 +60,14 @@ def _devcomp(fit: Fit) -> dict[str, dict[str, float]]:
     return {"cmp": sums, "dims": dims}
 
 
+def _lambdat(fit: Fit) -> Any:
+    template = fit.design.Lambdat.copy()
+    template.data = fit.theta[fit.design.Lind - 1]
+    return template
+
+
 def _scaled(fit: Fit) -> Any:
-    product = internals(fit)["Lambdat"] @ fit.design.Zt
+    product = _lambdat(fit) @ fit.design.Zt
     if fit.design.weights is None:
         return product.tocsc()
     return (product @ sparse.diags_array(np.sqrt(fit.design.weights))).tocsc()
@@ -88,9 +94,12 @@ PARTS: dict[str, tuple[Callable[[Fit], Any], str]] = {
     ),
     "sigma": (lambda f: f.sigma, "residual standard deviation"),
     "L": (_sparse("L"), "Cholesky factor of Lambda'Z'WZ Lambda + I (q, q), sparse"),
-    "Lambda": (lambda f: internals(f)["Lambdat"].T.tocsc(), "relative factor (q, q)"),
-    "Lambdat": (_sparse("Lambdat"), "transpose of Lambda (q, q), sparse"),
-    "Lind": (lambda f: f.design.Lind, "index into theta of each entry of Lambdat"),
+    "Lambda": (lambda f: _lambdat(f).T.tocsc(), "relative factor (q, q), sparse"),
+    "Lambdat": (_lambdat, "transpose of Lambda (q, q), sparse, zeros stored"),
+    "Lind": (
+        lambda f: f.design.Lind - 1,
+        "0-based index into theta of each stored entry of Lambdat",
+    ),
     "A": (_scaled, "Lambda'Z' W^(1/2) (q, n), sparse"),
     "RX": (lambda f: f.RX, "Cholesky factor of the profiled X'V^-1 X (p, p), upper"),
     "RZX": (_sparse("RZX"), "off-diagonal block of the Cholesky factor (q, p)"),
