@@ -88,7 +88,7 @@ if [ ${#needed[@]} -gt 0 ]; then
         say "missing system packages: ${needed[*]}"
         say "install them with: sudo apt-get install ${needed[*]}"
         say "(other systems: SuiteSparse with its headers, OpenBLAS, a C compiler, Python's headers)"
-        say "going on without; then the scipy kernel replaces CHOLMOD, with the same answers"
+        say "going on without: the same answers, but large sparse models are slower"
     fi
 fi
 if ! has_venv; then
