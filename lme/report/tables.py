@@ -41,6 +41,14 @@ def escape_csv(text: str) -> str:
     return text
 
 
+def _data_cell(text: str) -> str:
+    return f"<td>{escape(text)}</td>"
+
+
+def _header_cell(text: str) -> str:
+    return f"<th>{escape(text)}</th>"
+
+
 def simple_table(
     rows: Sequence[Sequence[str]],
     header: Sequence[str] | None = None,
@@ -78,13 +86,14 @@ def simple_table(
             "table_dec_below": None,
             "title_align": "l",
         },
-        html_fmt={"data_fmts": [escape]},
+        html_fmt={"data_fmts": [_data_cell]},
         csv_fmt={"data_fmts": [escape_csv]},
         ltx_fmt={"data_fmts": [escape_latex], "replacements": {}},
     )
     if header is not None:
         # As a row of data the header is escaped and aligned like its column.
         table.insert(0, list(header))
+        table[0].add_format("html", data_fmts=[_header_cell])
         for number, cell in enumerate(table[0]):
             cell.datatype = number
     return table
