@@ -31,14 +31,7 @@ Array = NDArray[np.float64]
 
 
 class LMMResults(LikelihoodModelResults, ResultMixin):
-    """Results of a linear mixed model.
-
-    Parameters
-    ----------
-    model : LMM
-        The model; its columns are those that were estimated.
-    record : Fit
-        The estimated model.
+    """Results of a linear mixed model; `LMM.fit` makes them.
 
     Attributes
     ----------

@@ -38,7 +38,8 @@ def design_from_arrays(
     groups : array_like, shape (n,), or mapping of str to array_like
         Level of each row, by grouping factor.
     exog_re : array_like, shape (n, k), mapping, or None
-        Random-effects columns by grouping factor; by default an intercept.
+        Random-effects columns by grouping factor; by default an intercept. A column
+        that is in `exog` too has its name.
     structure : str or mapping of str to str
         ``"us"`` or ``"diag"``, by grouping factor.
     weights, offset : array_like, shape (n,), or None
@@ -62,7 +63,7 @@ def design_from_arrays(
         raise DataError("endog has no rows.", "A model needs observations.")
     X = np.zeros((n, 0)) if exog is None else _numbers("exog", exog, 2, n)
     names = _column_names(exog, X, "x", "const")
-    terms = _terms(groups, exog_re, structure, n)
+    terms = _terms(groups, exog_re, structure, X, names)
     prior = None if weights is None else _numbers("weights", weights, 1, n)
     if prior is not None and (prior <= 0).any():
         raise DataError(
@@ -198,7 +199,10 @@ def _column_names(
     return names
 
 
-def _terms(groups: Any, exog_re: Any, structure: Any, n: int) -> tuple[RandomTerm, ...]:
+def _terms(
+    groups: Any, exog_re: Any, structure: Any, X: Floats, names: tuple[str, ...]
+) -> tuple[RandomTerm, ...]:
+    n = X.shape[0]
     if groups is None:
         raise DataError(
             "groups is missing.",
@@ -234,10 +238,24 @@ def _terms(groups: Any, exog_re: Any, structure: Any, n: int) -> tuple[RandomTer
         for part in _parts(exog_re.get(name), n):
             values = _numbers(f"exog_re for {name!r}", part, 2, n)
             columns = _column_names(part, values, "z", "(Intercept)")
+            if not hasattr(part, "columns"):
+                columns = _shared_names(values, columns, X, names)
             values = np.ascontiguousarray(values)
             terms.append(RandomTerm(str(name), columns, chosen, codes, levels, values))
     # lme4's order: more levels first, else as given.
     return tuple(sorted(terms, key=lambda term: -len(term.levels)))
+
+
+def _shared_names(
+    values: Floats, columns: tuple[str, ...], X: Floats, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Names of random-effects columns; those of exog for columns that are in it."""
+    found = list(columns)
+    for i, column in enumerate(values.T):
+        for name, fixed in zip(names, X.T, strict=True):
+            if name not in found and np.array_equal(column, fixed):
+                found[i] = name
+    return tuple(found)
 
 
 def _parts(columns: Any, n: int) -> Sequence[Any]:
