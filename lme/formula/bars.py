@@ -146,6 +146,25 @@ def find_bars(node: Node, text: str, adding: bool = True) -> Iterator[tuple[Call
         for i, arg in enumerate(node.args):
             removed = node.function == "-" and i == len(node.args) - 1
             yield from find_bars(arg, text, adding and not removed)
+    elif isinstance(node, Call) and not node.keys:
+        _refuse_swallowed(node, node, text)
+
+
+def _refuse_swallowed(operation: Call, node: Node, text: str) -> None:
+    """Complain about a random term inside a comparison such as ``x > 0 + (1 | g)``."""
+    if not isinstance(node, Call) or node.keys:
+        return
+    if is_bar(node):
+        raise _error(
+            text,
+            operation,
+            f"The operator {operation.function} reaches over the random term"
+            f" ({deparse(unwrap(node))}).",
+            "Comparisons and logical operators bind less than +.",
+            "Put the comparison into I(...), such as I(x > 0).",
+        )
+    for arg in node.args:
+        _refuse_swallowed(operation, arg, text)
 
 
 def remove_bars(node: Node) -> tuple[Node | None, bool]:
@@ -187,6 +206,14 @@ def read_bar(bar: Call, structure: str, text: str, split: bool = False) -> list[
                 "Write the columns out.",
             )
     terms = expand(left, text=text)
+    if terms.offsets:
+        raise _error(
+            text,
+            terms.nodes[terms.offsets[0]],
+            "An offset stands left of a bar.",
+            "It is known and belongs to the fixed part.",
+            "Move it out of the random term.",
+        )
     return [
         Bar(left, group, structure, terms, split) for group in _groups(right, bar, text)
     ]
@@ -223,7 +250,7 @@ def _groups(node: Node, bar: Call, text: str) -> list[Node]:
         crossed: list[Node] = [Call(":", (a, b)) for a in left for b in right]
         return [*left, *right, *crossed]
     _check_group(inner, bar, text)
-    return [inner]
+    return [node]
 
 
 def _nesting(node: Node, bar: Call, text: str) -> list[Node]:
@@ -234,7 +261,7 @@ def _nesting(node: Node, bar: Call, text: str) -> list[Node]:
         outer, nested = inner.args
         return [*_nesting(nested, bar, text), *_nesting(outer, bar, text)]
     _check_group(inner, bar, text)
-    return [inner]
+    return [node]
 
 
 def _nested(levels: list[Node]) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +216,14 @@ class _Sample:
 
     def drop_unused(self, name: str, factor: Factor) -> Factor:
         reduced = factor.drop_unused()
-        if factor.contrasts is not None and reduced.contrasts is None:
-            self.warn(
-                DataWarning,
-                f"The contrasts of {name} were dropped with its unused levels.",
-            )
-        return reduced
+        if reduced is factor or factor.contrasts is None:
+            return reduced
+        self.warn(
+            DataWarning,
+            f"{name} lost its contrasts together with the levels that no row has."
+            f" Write contrasts={{...}} to code the remaining {len(reduced.levels)}.",
+        )
+        return replace(reduced, contrasts=None)
 
     def pick(self, values: Floats | None) -> Floats | None:
         return values if values is None or self.rows is None else values[self.rows]

@@ -22,6 +22,7 @@ from lme.formula.values import (
     Factor,
     Matrix,
     Value,
+    as_double,
     as_value,
     missing,
     rows,
@@ -60,6 +61,9 @@ class Scope:
         if name in self.cache:
             return self.cache[name]
         value = evaluate(node, self)
+        if isinstance(value, np.ndarray) and value.ndim == 2:
+            # A comparison of matrices: several columns of 0 and 1.
+            value = Matrix(as_double(value))
         found = rows(value)
         if not isinstance(value, np.ndarray | Factor | Matrix):
             raise located(
