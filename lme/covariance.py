@@ -46,6 +46,9 @@ class Structure(Protocol):
     def start(self, p: int) -> Array:
         """Parameters of the identity factor, shape (size,)."""
 
+    def even(self, p: int) -> NDArray[np.bool_]:
+        """Parameters whose sign alone does not change the covariance, (size,)."""
+
 
 @lru_cache(maxsize=64)
 def _positions(p: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -118,6 +121,11 @@ class Unstructured:
         rows, cols = _positions(p)
         return (rows == cols).astype(float)
 
+    def even(self, p: int) -> NDArray[np.bool_]:
+        """Only the last column of the factor has a single entry."""
+        rows, cols = _positions(p)
+        return cols == p - 1
+
 
 class Diagonal:
     """Independent random effects with a variance each (``zerocorr``, ``diag``)."""
@@ -147,6 +155,10 @@ class Diagonal:
     def start(self, p: int) -> Array:
         """All ones, shape (p,)."""
         return np.ones(p)
+
+    def even(self, p: int) -> NDArray[np.bool_]:
+        """All of them, shape (p,)."""
+        return np.ones(p, dtype=bool)
 
 
 STRUCTURES: dict[str, Structure] = {"us": Unstructured(), "diag": Diagonal()}

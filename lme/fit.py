@@ -314,7 +314,11 @@ def _fit_problem(
         notes = [*notes, PerformanceWarning(advice)]
     criterion = Criterion(problem, chosen, reml)
     outcome = OPTIMIZERS[name](
-        criterion.evaluate, _start(problem, start), control, options["verbose"]
+        criterion.evaluate,
+        _start(problem, start),
+        control,
+        options["verbose"],
+        problem.template.even(),
     )
     point = _settle_zeros(criterion, outcome)
     seconds = time.perf_counter() - began

@@ -43,6 +43,7 @@ class Optimizer(Protocol):
         start: Array,
         control: Control,
         verbose: int = 0,
+        even: NDArray[np.bool_] | None = None,
     ) -> Outcome:
         """Minimise from `start`."""
 
@@ -112,7 +113,7 @@ class Outcome:
     decrease : float
         Decrease of the criterion still predicted.
     status : str
-        "converged", "max_evaluations" or "stalled".
+        "converged", "max_evaluations", "stalled" or "no start".
     points : tuple of (theta, value, gradient norm)
     """
 
@@ -129,6 +130,7 @@ def newton(
     start: Array,
     control: Control,
     verbose: int = 0,
+    even: NDArray[np.bool_] | None = None,
 ) -> Outcome:
     """Minimise from `start` by trust-region Newton steps.
 
@@ -140,6 +142,9 @@ def newton(
     control : Control
     verbose : int
         1 logs every evaluation at level INFO.
+    even : (k,) bool array, optional
+        Parameters in which the criterion is even, so that a minimum at zero can be
+        stepped on.
     """
     level = logging.INFO if verbose else logging.DEBUG
     points: list[tuple[Array, float, float]] = []
@@ -154,45 +159,116 @@ def newton(
     point = visit(start)
     if not np.isfinite(point.value):
         point = visit(np.where(start == 0.0, 0.0, np.sign(start)))
+    if not np.isfinite(point.value):
+        nothing = np.full((start.size, start.size), np.nan)
+        return Outcome(point, nothing, nothing, np.inf, "no start", tuple(points))
     hessian = fresh = point.curvature()
     correction = np.zeros_like(hessian)
     radius = max(0.5, 0.5 * float(np.linalg.norm(start)))
     status = "max_evaluations"
-    decrease = np.inf
     while True:
-        step, decrease, newton_decrease = _step(point.gradient, hessian, radius)
-        if newton_decrease < control.tolerance:
+        step, decrease, promise = _step(point.gradient, hessian, radius)
+        if promise < control.tolerance:
             status = "converged"
             break
         if len(points) >= control.max_evaluations:
             break
+        jump = _zeros_ahead(point, hessian, even, radius)
+        if jump.any():
+            step, decrease = _onto_zero(point, hessian, jump, radius)
+        trial = visit(point.theta + step)
+        if jump.any() and np.isfinite(trial.value):
+            saddle, back = _between(point, trial, step, jump)
+            if saddle.any():
+                even = even & ~saddle if even is not None else None
+                step = back
+                trial = visit(point.theta + step)
+                decrease = abs(point.value - trial.value)
+        length = float(np.linalg.norm(step))
+        gain = point.value - trial.value
         # Below the rounding error of the criterion its change says nothing.
         noise = 1e-13 * abs(point.value) + 1e-13
-        trial = visit(point.theta + step)
-        gain = point.value - trial.value
-        length = float(np.linalg.norm(step))
         ratio = 1.0 if abs(gain) < noise and decrease < noise else gain / decrease
+        change = trial.gradient - point.gradient
         if ratio > 1e-4 and np.isfinite(trial.value):
             fresh = trial.curvature()
-            correction = _secant(
-                correction, fresh, step, trial.gradient - point.gradient
-            )
-            point, hessian = trial, fresh + correction
+            correction = _secant(correction, fresh, step, change)
+            point = trial
             if ratio > 0.7 and length > 0.8 * radius:
                 radius *= 2.5
             elif ratio < 0.25:
                 radius = 0.5 * length
         else:
             if np.isfinite(trial.value):
-                change = trial.gradient - point.gradient
                 correction = _secant(correction, fresh, step, change)
-                hessian = fresh + correction
             radius = 0.25 * length
             if radius < 1e-11 * (1.0 + float(np.linalg.norm(point.theta))):
                 # No smaller decrease can be seen through the rounding errors.
-                status = "converged" if newton_decrease < 1e-7 else "stalled"
+                status = "converged" if promise < 1e-7 else "stalled"
                 break
-    return Outcome(point, hessian, fresh, newton_decrease, status, tuple(points))
+        hessian = fresh + correction
+    return Outcome(point, hessian, fresh, promise, status, tuple(points))
+
+
+def _slope(point: Point) -> Array:
+    """``g / theta``, twice the derivative in ``theta^2``; 0 where theta is 0."""
+    theta, g = point.theta, point.gradient
+    return np.divide(g, theta, out=np.zeros_like(g), where=theta != 0.0)
+
+
+def _zeros_ahead(
+    point: Point, hessian: Array, even: NDArray[np.bool_] | None, radius: float
+) -> NDArray[np.bool_]:
+    """Even parameters whose minimum, as a function of ``theta^2``, is at zero.
+
+    Notes
+    -----
+    For an even parameter ``f`` is smooth in ``tau = theta^2`` with ``f' = g / (2
+    theta)`` and ``f'' = (H - g / theta) / (4 theta^2)``; its Newton step in tau ends at
+    or below zero when ``H <= 3 g / theta``. Newton steps in theta itself only gain a
+    constant factor each when ``f'`` at zero is small.
+    """
+    if even is None:
+        return np.zeros(point.theta.size, dtype=bool)
+    slope = _slope(point)
+    near = np.abs(point.theta) <= radius
+    return even & (slope > 0.0) & (hessian.diagonal() <= 3.0 * slope) & near
+
+
+def _onto_zero(
+    point: Point, hessian: Array, jump: NDArray[np.bool_], radius: float
+) -> tuple[Array, float]:
+    """Step that takes `jump` to zero and the rest by Newton; predicted decrease."""
+    fixed = -point.theta[jump]
+    slope = _slope(point)[jump]
+    curve = hessian.diagonal()[jump] - slope
+    gain = float(0.5 * slope @ fixed**2 - 0.125 * curve @ fixed**2)
+    out = np.zeros(point.theta.size)
+    out[jump] = fixed
+    free = ~jump
+    if free.any():
+        gradient = point.gradient[free] + hessian[np.ix_(free, jump)] @ fixed
+        part, more, _ = _step(gradient, hessian[np.ix_(free, free)], radius)
+        out[free] = part
+        gain += more
+    return out, max(gain, 1e-300)
+
+
+def _between(
+    point: Point, trial: Point, step: Array, jump: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], Array]:
+    """Where zero turned out to be a saddle, and another step for there.
+
+    The derivatives in ``theta^2`` at zero (half the curvature there) and at the point
+    have opposite signs then; the secant between them is the better guess.
+    """
+    at_zero = 0.5 * trial.curvature().diagonal()
+    saddle = jump & (at_zero < 0.0)
+    here = 0.5 * _slope(point)[saddle]
+    fraction = at_zero[saddle] / (at_zero[saddle] - here)
+    out = step.copy()
+    out[saddle] = point.theta[saddle] * (np.sqrt(fraction) - 1.0)
+    return saddle, out
 
 
 def _step(gradient: Array, hessian: Array, radius: float) -> tuple[Array, float, float]:
@@ -242,13 +318,27 @@ def _shift(values: Array, g: Array, radius: float) -> float:
 
 
 def _secant(correction: Array, model: Array, step: Array, change: Array) -> Array:
-    """Symmetric rank-one update so that the corrected model maps step to change."""
-    residual = change - (model + correction) @ step
-    scale = float(residual @ step)
-    bound = 1e-8 * float(np.linalg.norm(residual)) * float(np.linalg.norm(step))
-    if not np.isfinite(scale) or abs(scale) <= bound:
+    """Least change of the correction so that the corrected model maps step to change.
+
+    Notes
+    -----
+    The update of Dennis, Gay & Welsch (1981, ACM TOMS 7:348, eq. 2.6), which measures
+    change in the metric of the Hessian, with their sizing of the old correction.
+    """
+    if not np.isfinite(change).all():
         return correction
-    return correction + np.outer(residual, residual) / scale
+    wanted = change - model @ step
+    size = float(step @ correction @ step)
+    if size != 0.0:
+        correction = correction * min(1.0, abs(float(step @ wanted) / size))
+    residual = wanted - correction @ step
+    weight = change if float(change @ step) > 0.0 else step
+    scale = float(weight @ step)
+    if scale <= 1e-12 * float(np.linalg.norm(weight)) * float(np.linalg.norm(step)):
+        return correction
+    v = weight / scale
+    outer = np.outer(residual, v)
+    return correction + outer + outer.T - float(residual @ step) * np.outer(v, v)
 
 
 def _derivative_free(method: str) -> Optimizer:
@@ -259,6 +349,7 @@ def _derivative_free(method: str) -> Optimizer:
         start: Array,
         control: Control,
         verbose: int = 0,
+        even: NDArray[np.bool_] | None = None,
     ) -> Outcome:
         points: list[tuple[Array, float, float]] = []
         best: list[Point] = []

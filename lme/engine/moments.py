@@ -13,6 +13,9 @@ from lme.engine.lmm import Problem
 
 Array = NDArray[np.float64]
 
+#: Shrinkage of the group sums: the optimum is 1 / (variance ratio), here 1 / 0.5^2.
+_SHRINK = 4.0
+
 
 def start(problem: Problem) -> Array:
     """Moment estimates of theta in the internal basis, (k,).
@@ -20,36 +23,38 @@ def start(problem: Problem) -> Array:
     Notes
     -----
     The residual variance comes from sweeping out the group means of one factor after
-    the other. With ``r = Z_f'(y - X beta_OLS)`` and ``N`` the projection orthogonal to
-    X, ``E |r_f|^2 = sum_g t_g |Z_f' N Z_g|^2 + sigma^2 |N Z_f|^2`` where ``t_g`` is the
-    mean variance of factor g: K linear equations (MINQUE with unit weights; Rao 1971,
-    doi:10.1016/0047-259X(71)90019-4, eq. 4.4). Each estimate is kept away from zero,
-    where the criterion is stationary in theta.
+    the other. With N the projection orthogonal to X, ``Z_f`` the columns of factor f
+    and ``W_f = (Z_f'Z_f + c I)^-1``, which shrinks as modes are, ``r_f = W_f Z_f'N y``
+    has ``E |r_f|^2 = sum_g t_g |W_f Z_f' N Z_g|^2 + sigma^2 |W_f Z_f' N|^2`` where
+    ``t_g`` is the mean variance of factor g: K linear equations (a MINQUE; Rao 1971,
+    doi:10.1016/0047-259X(71)90019-4). Each estimate is kept away from zero, where the
+    criterion is stationary in theta.
     """
     cross, template = problem.cross, problem.template
     sigma2 = _swept_variance(problem)
-    products = _projected_products(problem)
-    moments = np.array([float(np.vdot(r, r)) for r in _sums(problem)])
-    own = np.array(
-        [
-            float(np.einsum("laa->", A) - np.vdot(D[:, :, :-1], D[:, :, :-1]))
-            for A, D in zip(cross.diagonal, cross.dense, strict=True)
-        ]
-    )
+    weights = [
+        np.linalg.inv(A + _SHRINK * np.eye(A.shape[1])) for A in cross.diagonal
+    ]
+    sums = [
+        W @ dense[:, :, -1:] for W, dense in zip(weights, cross.dense, strict=True)
+    ]
+    noise = [W @ A @ W for W, A in zip(weights, cross.diagonal, strict=True)]
+    products, own = _projected_products(problem, weights, noise)
+    moments = np.array([float(np.vdot(r, r)) for r in sums])
     variances = _nonnegative(products, moments - sigma2 * own) / sigma2
     theta = np.empty(template.size)
     for slot in template.slots:
         f = slot.factor
-        A = cross.diagonal[f]
-        r = _sums(problem)[f]
-        p = A.shape[1]
-        outer = r.T @ r / sigma2
-        noise = moments[f] / sigma2 - products[f, f] * variances[f]
-        mean = A.sum(axis=0) / np.einsum("laa->", A)
-        S = (outer - noise * mean) * p / products[f, f]
+        p = noise[f].shape[1]
+        r = sums[f][:, :, 0]
+        rest = moments[f] / sigma2 - products[f, f] * variances[f]
+        shape = noise[f].sum(axis=0) / max(float(np.einsum("laa->", noise[f])), 1e-300)
+        S = (r.T @ r / sigma2 - rest * shape) * p / products[f, f]
         S = S[slot.columns, slot.columns]
         values, vectors = np.linalg.eigh(S)
-        floor = max(0.05 * float(values[-1]), 0.05 * variances[f], 0.02)
+        # What one standard error of a level's mean would look like, at most.
+        least = min(0.02, cross.levels[f] / problem.n)
+        floor = max(0.05 * float(values[-1]), 0.05 * variances[f], least)
         S = (vectors * np.clip(values, floor, 1e6)) @ vectors.T
         if slot.structure.basis == "triangular":
             factor = np.linalg.cholesky(S)
@@ -57,11 +62,6 @@ def start(problem: Problem) -> Array:
             factor = np.diag(np.sqrt(S.diagonal()))
         theta[slot.theta] = slot.structure.pack(factor)
     return theta
-
-
-def _sums(problem: Problem) -> list[Array]:
-    """``Z_f'(y - X beta_OLS)`` per factor, (l, p)."""
-    return [dense[:, :, -1] for dense in problem.cross.dense]
 
 
 def _swept_variance(problem: Problem) -> float:
@@ -91,27 +91,39 @@ def _swept_variance(problem: Problem) -> float:
     return max(float(residual @ residual) / df, 1e-4 * total, 1e-300)
 
 
-def _projected_products(problem: Problem) -> Array:
-    """``|Z_f' N Z_g|^2`` (squared Frobenius norms), shape (K, K)."""
+def _projected_products(
+    problem: Problem, weights: list[Array], noise: list[Array]
+) -> tuple[Array, Array]:
+    """``|W_f Z_f' N Z_g|^2`` (K, K) and ``|W_f Z_f' N|^2`` (K,), Frobenius norms."""
     cross = problem.cross
     px = problem.p
-    flat = [D.reshape(-1, px + 1)[:, :px] for D in cross.dense]
+    columns = [D[:, :, :px] for D in cross.dense]
+    flat = [np.reshape(D, (-1, px)) for D in columns]
     grams = [D.T @ D for D in flat]
-    K = len(flat)
-    out = np.empty((K, K))
+    K = len(columns)
+    products, own = np.empty((K, K)), np.empty(K)
     for f in range(K):
-        A = cross.diagonal[f]
-        squares = float(np.vdot(A, A))
-        inner = float(np.vdot(cross.dense[f][:, :, :px], A @ cross.dense[f][:, :, :px]))
-        out[f, f] = squares - 2.0 * inner + float(np.vdot(grams[f], grams[f]))
-        for g in range(f + 1, K):
-            pair = cross.pairs[f, g]
-            squares = float(np.vdot(pair.blocks, pair.blocks))
-            inner = float(np.vdot(flat[f], pair.matrix @ flat[g]))
-            value = squares - 2.0 * inner + float(np.vdot(grams[f], grams[g]))
-            out[f, g] = out[g, f] = max(value, 0.0)
-        out[f, f] = max(out[f, f], 1e-12 * max(squares, 1e-300))
-    return out
+        WD = weights[f] @ columns[f]
+        inner = WD.reshape(-1, px)
+        inner = inner.T @ inner
+        own[f] = float(np.einsum("laa->", noise[f])) - float(np.trace(inner))
+        for g in range(K):
+            if f == g:
+                WA = weights[f] @ cross.diagonal[f]
+                AD = cross.diagonal[f] @ columns[f]
+            elif f < g:
+                pair = cross.pairs[f, g]
+                WA = weights[f][pair.rows] @ pair.blocks
+                AD = (pair.matrix @ flat[g]).reshape(WD.shape)
+            else:
+                pair = cross.pairs[g, f]
+                WA = weights[f][pair.cols] @ pair.blocks.transpose(0, 2, 1)
+                AD = (pair.transposed @ flat[g]).reshape(WD.shape)
+            squares = float(np.vdot(WA, WA))
+            middle = float(np.vdot(WD, weights[f] @ AD))
+            value = squares - 2.0 * middle + float(np.vdot(inner, grams[g]))
+            products[f, g] = max(value, 1e-12 * squares, 1e-300)
+    return products, np.maximum(own, 0.0)
 
 
 def _nonnegative(products: Array, moments: Array) -> Array:

@@ -85,9 +85,13 @@ class Template:
     widths: tuple[int, ...]
     size: int
 
-    def split(self, theta: Array) -> list[Array]:
-        """Each term's own parameters, in the order of the terms."""
-        return [theta[slot.theta] for slot in self.slots]
+    def even(self) -> NDArray[np.bool_]:
+        """Parameters of whose sign alone the criterion is independent, (k,)."""
+        out = np.zeros(self.size, dtype=bool)
+        for slot in self.slots:
+            p = slot.columns.stop - slot.columns.start
+            out[slot.theta] = slot.structure.even(p)
+        return out
 
     def lambdas(self, theta: Array) -> list[Array]:
         """Per factor ``lambda`` (p, p) in the internal basis."""
