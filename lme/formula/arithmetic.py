@@ -91,20 +91,11 @@ def _power(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
 
 
 def _modulo(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(np.mod(*_without_zero(a, b)))
+    return np.asarray(np.mod(a, b))
 
 
 def _quotient(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(np.floor_divide(*_without_zero(a, b)))
-
-
-def _without_zero(
-    a: NDArray[Any], b: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    # Integer division by zero is missing in R; only doubles can be missing here.
-    if a.dtype.kind == b.dtype.kind == "i" and not b.all():
-        return a, np.where(b == 0, np.nan, b)
-    return a, b
+    return np.asarray(np.floor_divide(a, b))
 
 
 ARITHMETIC: dict[str, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]] = {
@@ -132,10 +123,18 @@ def arithmetic(symbol: str) -> Callable[..., Value]:
             a, b = aligned(symbol, a, b)
         if a.dtype.kind == b.dtype.kind == "i" and _too_large(a, b, symbol):
             a, b = a.astype(np.float64), b.astype(np.float64)
+        if symbol in ("%%", "%/%") and _integral(x) and _integral(y) and not b.all():
+            # Integer division by zero is missing in R.
+            b = np.where(b == 0, np.nan, b)
         with np.errstate(all="ignore"):
             return rewrap(compute(a, b), x, y)
 
     return operate
+
+
+def _integral(value: Value) -> bool:
+    """Whether R would hold a numeric value as integers, logical values included."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biO"
 
 
 def _too_large(a: NDArray[Any], b: NDArray[Any], symbol: str) -> bool:
@@ -322,7 +321,7 @@ def rounded(x: Value, digits: Value = None) -> Value:
     """
     numbers = numeric(required(x, "round"), "The argument of round()")
     places = whole(digits, "round", "digits", 0)
-    if numbers.dtype.kind == "i" and places >= 0:
+    if numbers.dtype.kind == "i" and digits is None:
         return rewrap(numbers, x)
     numbers = numbers.astype(np.float64, copy=False)
     if places == 0 or abs(places) > 300:
@@ -438,9 +437,7 @@ def sequence(start: Value, end: Value) -> Value:
     """R's ``from:to`` for numbers; for two factors their interaction."""
     a, b = number(start, ":", "from", np.nan), number(end, ":", "to", np.nan)
     if not (np.isfinite(a) and np.isfinite(b)) or abs(b - a) >= MAX_SEQUENCE:
-        raise FormulaError(
-            "A sequence must have finite ends and at most 1e6 elements."
-        )
+        raise FormulaError("A sequence must have finite ends and at most 1e6 elements.")
     steps = np.arange(int(abs(b - a) + 1e-10) + 1)
     values = a + (steps if a <= b else -steps)
     return values.astype(np.int64) if a == int(a) else values
@@ -524,5 +521,3 @@ def bind_columns(values: tuple[Value, ...], names: tuple[str, ...] = ()) -> Valu
         else:
             labels.append(name)
     return Matrix(np.hstack(columns), tuple(labels) if any(labels) else None)
-
-

@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh_tridiagonal
 
 from lme.errors import DesignError, FormulaError, near
+from lme.formula.polynomials import orthonormal
 
 Coding: TypeAlias = tuple[NDArray[np.float64], tuple[str, ...]]
 ContrastSpec: TypeAlias = (
@@ -77,61 +77,19 @@ def polynomial(
 
     Notes
     -----
-    For equal spacing the polynomials satisfy the recurrence
-
-        y q_j = b_j q_{j-1} + b_{j+1} q_{j+1},
-        b_j^2 = j^2 (k^2 - j^2) / (4 (4 j^2 - 1)),
-
-    with y the centred positions, so that they are the eigenvectors of a
-    symmetric tridiagonal matrix whose eigenvalues are y. This keeps full
-    precision for any number of levels. The QR decomposition of powers of y that
-    R uses loses it from about 15 levels on, and R refuses more than 95.
-
-    References
-    ----------
-    Golub, G. H. and Welsch, J. H. (1969). Calculation of Gauss quadrature rules.
-    Mathematics of Computation 23, 221-230. doi:10.1090/S0025-5718-69-99647-1.
+    Accurate for any number of levels. R refuses more than 95, and its columns are
+    wrong from about 22 on.
     """
     k = len(levels)
-    if scores is None:
-        j = np.arange(1.0, k)
-        beta = np.sqrt(j**2 * (k**2 - j**2) / (4 * (4 * j**2 - 1)))
-        rows = eigh_tridiagonal(np.zeros(k), beta)[1].T
-        basis = rows * np.where(rows[:, :1] < 0, -1.0, 1.0)
-    else:
-        if len(scores) != k or len(np.unique(scores)) != k:
-            raise FormulaError(
-                f"contr.poly() got {len(scores)} scores for {k} levels.",
-                "The scores must be different numbers, one for each level.",
-            )
-        basis = orthonormal_powers(scores, k - 1)
+    points = np.arange(1.0, k + 1) if scores is None else scores
+    if len(points) != k or len(np.unique(points)) != k:
+        raise FormulaError(
+            f"contr.poly() got {len(points)} scores for {k} levels.",
+            "The scores must be different numbers, one for each level.",
+        )
+    basis = orthonormal(points, k - 1)[1]
     names = [".L", ".Q", ".C"][: k - 1] + [f"^{d}" for d in range(4, k)]
     return np.ascontiguousarray(basis[:, 1:]), tuple(names)
-
-
-def orthonormal_powers(x: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
-    """Orthonormal polynomials of degree 0 to `degree` on the points `x`.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, degree + 1)
-        Columns with positive leading coefficients.
-
-    Notes
-    -----
-    Each column is the one before, multiplied by x and made orthogonal to all
-    earlier ones, twice. That spans the same space as the powers of x without
-    their bad condition.
-    """
-    y = x - x.mean()
-    basis = np.empty((len(x), degree + 1))
-    basis[:, 0] = 1 / np.sqrt(len(x))
-    for j in range(1, degree + 1):
-        column = y * basis[:, j - 1]
-        for _ in range(2):
-            column -= basis[:, :j] @ (basis[:, :j].T @ column)
-        basis[:, j] = column / np.linalg.norm(column)
-    return basis
 
 
 CONTRASTS: dict[str, Callable[[Sequence[str]], Coding]] = {
@@ -288,6 +246,4 @@ def completed(
         )
     full = np.column_stack([given, q[:, m + 1 : wanted + 1]])
     # R leaves the names of added columns empty where the others have names.
-    return full, (
-        numbered(wanted) if names is None else names + ("",) * (wanted - m)
-    )
+    return full, (numbered(wanted) if names is None else names + ("",) * (wanted - m))

@@ -164,8 +164,10 @@ def as_factor_fit(x: Value) -> tuple[State, Value]:
 
 
 def as_ordered_fit(x: Value) -> tuple[State, Value]:
-    """R's ``as.ordered``."""
-    result = replace(as_factor(required(x, "as.ordered")), ordered=True, contrasts=None)
+    """R's ``as.ordered``, which drops the unused levels of an unordered factor."""
+    source = as_factor(required(x, "as.ordered"))
+    kept = source if source.ordered else source.drop_unused()
+    result = replace(kept, ordered=True, contrasts=None)
     return {"levels": result.levels, "ordered": True}, result
 
 
@@ -185,9 +187,7 @@ def droplevels_fit(x: Value) -> tuple[State, Value]:
 def levels_apply(state: State, x: Value, *_: Value) -> Value:
     """A factor of new data with the remembered levels, contrasts and order."""
     recoded = conform(as_factor(required(x, "factor")), state["levels"])
-    return replace(
-        recoded, ordered=state["ordered"], contrasts=state.get("contrasts")
-    )
+    return replace(recoded, ordered=state["ordered"], contrasts=state.get("contrasts"))
 
 
 def relevel_fit(x: Value, ref: Value = None) -> tuple[State, Value]:
@@ -317,11 +317,14 @@ def _interval_labels(
     edges: NDArray[np.float64], digits: int, right: bool, closed: bool
 ) -> list[str]:
     for precision in range(max(digits, 1), max(12, digits) + 1):
-        marks = [_general(e, precision) for e in (edges + 0.0).tolist()]
+        marks = [f"{e:.{min(precision, 50)}g}" for e in (edges + 0.0).tolist()]
         if all(a != b for a, b in zip(marks, marks[1:], strict=False)):
             break
     else:
         return [f"Range_{i}" for i in range(1, len(edges))]
+    # R formats infinite breaks together, in a common width: "(0, Inf]".
+    wide = " Inf" if marks[0] == "-inf" else "Inf"
+    marks = [{"inf": wide, "-inf": "-Inf"}.get(mark, mark) for mark in marks]
     left, close = ("(", "]") if right else ("[", ")")
     names = [f"{left}{a},{b}{close}" for a, b in zip(marks, marks[1:], strict=False)]
     if closed and right:
@@ -329,12 +332,6 @@ def _interval_labels(
     elif closed:
         names[-1] = names[-1][:-1] + "]"
     return names
-
-
-def _general(x: float, digits: int) -> str:
-    if np.isinf(x):
-        return "Inf" if x > 0 else "-Inf"
-    return f"{x:.{min(digits, 50)}g}"
 
 
 def interaction_fit(

@@ -219,9 +219,7 @@ _BUILT_IN: list[Function] = [
         factors.factor_fit,
         factors.factor_apply,
     ),
-    _stateful(
-        "ordered", "x levels labels", factors.ordered_fit, factors.factor_apply
-    ),
+    _stateful("ordered", "x levels labels", factors.ordered_fit, factors.factor_apply),
     _stateful("as.factor", "x", factors.as_factor_fit, factors.levels_apply),
     _stateful("as.ordered", "x", factors.as_ordered_fit, factors.levels_apply),
     _stateful("droplevels", "x", factors.droplevels_fit, factors.levels_apply),
@@ -242,9 +240,7 @@ _BUILT_IN: list[Function] = [
     ),
     _stateful("dummy", "f levelsToKeep", factors.dummy_fit, factors.dummy_apply),
     _stateful("fulldummy", "f", factors.fulldummy_fit, factors.dummy_apply),
-    _stateful(
-        "scale", "x center scale", transforms.scale_fit, transforms.scale_apply
-    ),
+    _stateful("scale", "x center scale", transforms.scale_fit, transforms.scale_apply),
     _stateful(
         "poly",
         "x ... degree coefs raw simple",

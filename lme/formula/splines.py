@@ -66,14 +66,14 @@ def bs_apply(state: State, x: Value, *_: Value) -> Value:
     if ((inside < ends[0]) | (inside > ends[1])).any():
         warnings.warn(
             DataWarning(
-                f"bs() got values outside its boundary {ends[0]:g} to {ends[1]:g}.",
-                "The outer polynomial pieces are continued there.",
-                "Trust them only near the boundary, or use ns().",
+                f"bs() got values outside its boundary {ends[0]:g} to {ends[1]:g}."
+                " The outer polynomial pieces are continued there. Trust them only"
+                " near the boundary, or use ns()."
             ),
             stacklevel=2,
         )
     basis = np.full((len(values), len(knots) - degree - 1), np.nan)
-    basis[present] = _continued(knots, degree, inside, ends)
+    basis[present] = _design(knots, degree, inside)
     return _named(basis if state["intercept"] else basis[:, 1:])
 
 
@@ -177,8 +177,8 @@ def _interior(
         if count < 0:
             warnings.warn(
                 DataWarning(
-                    f"{function}() got df = {wanted}.",
-                    f"At least {smallest} is needed, which is used.",
+                    f"{function}() got df = {wanted}."
+                    f" At least {smallest} is needed, which is used."
                 ),
                 stacklevel=2,
             )
@@ -211,17 +211,14 @@ def _design(
 ) -> NDArray[np.float64]:
     """Values or derivatives of all B-splines, shape (n, m)."""
     count = len(knots) - degree - 1
-    spline = BSpline(knots, np.eye(count), degree)
-    return np.asarray(spline(x, nu=derivative), dtype=np.float64)
-
-
-def _continued(
-    knots: NDArray[np.float64],
-    degree: int,
-    x: NDArray[np.float64],
-    ends: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    return _design(knots, degree, x)
+    # Tied data can repeat an end knot more than degree + 1 times. SciPy would take
+    # its piece from the empty interval there; the splines beyond it are zero.
+    low = max(0, int(np.sum(knots == knots[0])) - degree - 1)
+    high = max(0, int(np.sum(knots == knots[-1])) - degree - 1)
+    spline = BSpline(knots[low : len(knots) - high], np.eye(count - low - high), degree)
+    result = np.zeros((len(x), count))
+    result[:, low : count - high] = spline(x, nu=derivative)
+    return result
 
 
 def _named(basis: NDArray[np.float64]) -> Matrix:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.errors import FormulaError
+from lme.formula import polynomials
 from lme.formula.arguments import check_size, required, switch, whole
 from lme.formula.values import Matrix, Value, as_double, rows
 
@@ -112,16 +113,9 @@ def poly_fit(
 
     Notes
     -----
-    On the training data the polynomials are the columns of the QR decomposition
-    of the centred powers. They satisfy the recurrence
-
-        p_{j+1}(x) = (x - alpha_j) p_j(x) - (|p_j|^2 / |p_{j-1}|^2) p_{j-1}(x),
-
-    whose coefficients are remembered and evaluated on new data.
-
-    References
-    ----------
-    Kennedy, W. J. and Gentle, J. E. (1980). Statistical Computing, section 5.6.
+    The columns are orthonormal on the training data; their recurrence
+    coefficients are remembered, see `lme.formula.polynomials`. With several
+    variables they are products, up to the total degree.
     """
     if coefs is not None:
         raise FormulaError("poly() got 'coefs'.", "It remembers them by itself.")
@@ -133,21 +127,16 @@ def poly_fit(
     if top < 1:
         raise FormulaError(f"poly() got degree {top}.", "It must be at least 1.")
     check_size(len(variables[0]), (top + 1) * len(variables), "poly")
-    columns: list[NDArray[np.float64]] = []
-    recurrences: list[Any] = []
-    for variable in variables:
-        if raw_powers:
-            columns.append(variable[:, None] ** np.arange(1, top + 1))
-        else:
-            recurrence, values = _orthogonal(variable, top)
-            recurrences.append(recurrence)
-            columns.append(values)
     state: State = {
         "degree": top,
         "variables": len(variables),
-        "recurrences": None if raw_powers else tuple(recurrences),
+        "recurrences": None,
     }
-    return state, _products(columns, top)
+    if raw_powers:
+        return state, _products([_powers(v, top) for v in variables], top)
+    pairs = [_orthonormal(v, top) for v in variables]
+    state["recurrences"] = tuple(recurrence for recurrence, _ in pairs)
+    return state, _products([values for _, values in pairs], top)
 
 
 def poly_apply(state: State, x: Value, more: tuple[Value, ...], *_: Value) -> Value:
@@ -155,11 +144,14 @@ def poly_apply(state: State, x: Value, more: tuple[Value, ...], *_: Value) -> Va
     variables = _variables(x, more)[: state["variables"]]
     top = state["degree"]
     if state["recurrences"] is None:
-        columns = [v[:, None] ** np.arange(1, top + 1) for v in variables]
-    else:
-        pairs = zip(variables, state["recurrences"], strict=True)
-        columns = [_by_recurrence(v, *r) for v, r in pairs]
-    return _products(columns, top)
+        return _products([_powers(v, top) for v in variables], top)
+    pairs = zip(state["recurrences"], variables, strict=True)
+    return _products([polynomials.evaluate(r, v)[:, 1:] for r, v in pairs], top)
+
+
+def _powers(x: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
+    with np.errstate(all="ignore"):
+        return np.asarray(x[:, None] ** np.arange(1, degree + 1))
 
 
 def _variables(x: Value, more: tuple[Value, ...]) -> list[NDArray[np.float64]]:
@@ -170,8 +162,10 @@ def _variables(x: Value, more: tuple[Value, ...]) -> list[NDArray[np.float64]]:
     return variables
 
 
-def _orthogonal(x: NDArray[np.float64], degree: int) -> tuple[Any, NDArray[np.float64]]:
-    """The recurrence coefficients and the orthonormal columns of degree 1 to d."""
+def _orthonormal(
+    x: NDArray[np.float64], degree: int
+) -> tuple[State, NDArray[np.float64]]:
+    """The recurrence and the columns of degree 1 to `degree`."""
     if not np.isfinite(x).all():
         raise FormulaError(
             "poly() got missing or infinite values.",
@@ -184,30 +178,14 @@ def _orthogonal(x: NDArray[np.float64], degree: int) -> tuple[Any, NDArray[np.fl
             f"poly() got degree {degree} for {distinct} distinct values.",
             f"The degree can be at most {distinct - 1}.",
         )
-    middle = column_means(x[:, None])[0]
-    centred = x - middle
-    q, r = np.linalg.qr(centred[:, None] ** np.arange(degree + 1))
-    monic = q * np.diag(r)
-    squares = np.einsum("ij,ij->j", monic, monic)
-    alpha = (centred @ monic[:, :degree] ** 2) / squares[:degree] + middle
-    if not (squares > 0).all() or not np.isfinite(alpha).all():
+    with np.errstate(all="ignore"):
+        recurrence, basis = polynomials.orthonormal(x, degree)
+    if not np.isfinite(basis).all():
         raise FormulaError(
             f"poly() cannot make degree {degree} of these values.",
             remedy="Use a smaller degree, or scale the variable.",
         )
-    recurrence = (alpha, np.concatenate([[1.0], squares]))
-    return recurrence, monic[:, 1:] / np.sqrt(squares[1:])
-
-
-def _by_recurrence(
-    x: NDArray[np.float64], alpha: NDArray[np.float64], norm2: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    degree = len(alpha)
-    z = np.ones((len(x), degree + 1))
-    z[:, 1] = x - alpha[0]
-    for j in range(1, degree):
-        z[:, j + 1] = (x - alpha[j]) * z[:, j] - norm2[j + 1] / norm2[j] * z[:, j - 1]
-    return z[:, 1:] / np.sqrt(norm2[2:])
+    return recurrence, basis[:, 1:]
 
 
 def _products(columns: list[NDArray[np.float64]], degree: int) -> Matrix:
@@ -280,8 +258,16 @@ def summary_fit(name: str) -> Callable[..., tuple[State, Value]]:
             numbers = numbers[~absent]
         if not len(numbers):
             raise FormulaError(f"{name}() got no values.")
-        with np.errstate(all="ignore"):
-            result = np.nan if np.isnan(numbers).any() else SUMMARIES[name](numbers)
+        result: float | int = np.nan
+        if not np.isnan(numbers).any():
+            with np.errstate(all="ignore"):
+                result = SUMMARIES[name](numbers)
+        if (
+            isinstance(x, np.ndarray)
+            and x.dtype.kind in "ib"
+            and name in ("min", "max", "sum")
+        ):
+            result = int(result)
         return {"value": result}, np.array([result])
 
     return fit
@@ -296,9 +282,7 @@ def quantile_fit(
     if switch(na_rm, "quantile", "na.rm", False):
         numbers = numbers[~absent]
     elif absent.any():
-        raise FormulaError(
-            "quantile() got missing values.", remedy="Add na.rm = TRUE."
-        )
+        raise FormulaError("quantile() got missing values.", remedy="Add na.rm = TRUE.")
     p = np.linspace(0, 1, 5) if probs is None else as_double(probs, "'probs'")
     if not len(numbers) or p.ndim > 1 or not ((p >= 0) & (p <= 1)).all():
         raise FormulaError("quantile() needs values, and probabilities in 0 to 1.")
@@ -309,5 +293,3 @@ def quantile_fit(
 def remembered(state: State, *_: Value) -> Value:
     """The remembered scalar or vector."""
     return np.atleast_1d(state["value"])
-
-

@@ -64,8 +64,7 @@ class Factor:
     def drop_unused(self) -> Factor:
         """The same factor without the levels that no row has.
 
-        A contrast matrix fits the old levels only, so that it is lost when a
-        level goes, as in R; a contrast name stays.
+        Contrasts of its own are lost when a level goes, as in R.
         """
         counts = np.bincount(self.codes + 1, minlength=len(self.levels) + 1)[1:]
         used = np.flatnonzero(counts)
@@ -73,9 +72,8 @@ class Factor:
             return self
         position = np.full(len(self.levels) + 1, -1, dtype=np.intp)
         position[used] = np.arange(len(used))
-        named = self.contrasts if isinstance(self.contrasts, str) else None
         levels = tuple(self.levels[i] for i in used)
-        return Factor(position[self.codes], levels, self.ordered, named)
+        return Factor(position[self.codes], levels, self.ordered)
 
 
 @dataclass(frozen=True, slots=True)
