@@ -34,19 +34,15 @@ NOT_IDENTIFIED = {
 # Seconds, not milliseconds, for one fit.
 SLOW: set[str] = set()
 
-# The only subset in the reference, as what a user of pandas writes.
-SUBSETS = {"Days>=2": lambda frame: frame["Days"] >= 2}
-
 
 @dataclass(frozen=True)
 class Case:
-    """One model; `options` are keyword arguments of `lme.lmer` but subset."""
+    """One model; `options` are keyword arguments of `lme.lmer`."""
 
     id: str
     data: str
     formula: str
     options: dict[str, Any] = field(default_factory=dict)
-    subset: str | None = None
     note: str = ""
 
     @property
@@ -56,11 +52,7 @@ class Case:
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of `lme.lmer`, formula and data included."""
-        frame = data(self.data)
-        given = dict(self.options)
-        if self.subset is not None:
-            given["subset"] = SUBSETS[self.subset](frame)
-        return {"formula": self.formula, "data": frame, **given}
+        return {"formula": self.formula, "data": data(self.data), **self.options}
 
     def fit(self, reml: bool = True, **options: Any) -> Any:
         """The fitted model."""
@@ -96,7 +88,9 @@ def reference_models() -> dict[str, dict[str, Any]]:
 
 
 def _case(entry: dict[str, Any]) -> Case:
-    options = {key: entry[key] for key in ("weights", "offset") if entry.get(key)}
+    options = {
+        key: entry[key] for key in ("weights", "offset", "subset") if entry.get(key)
+    }
     if entry.get("contrasts"):
         options["contrasts"] = {k: v[0] for k, v in entry["contrasts"].items()}
     if entry.get("lmerControl_checks"):
@@ -106,7 +100,6 @@ def _case(entry: dict[str, Any]) -> Case:
         entry["data"],
         entry["formula"],
         options,
-        entry.get("subset"),
         entry.get("note", ""),
     )
 
