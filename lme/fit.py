@@ -18,13 +18,14 @@ from lme.convergence import Verdict, boundary_directions, judge
 from lme.covariance import STRUCTURES
 from lme.engine import lmm, moments
 from lme.engine.choice import choose
+from lme.engine.decompositions import cholesky_lower, find_dependent_columns
 from lme.engine.kernel import Kernel
 from lme.engine.lmm import Criterion, Evaluation, Problem
-from lme.engine.decompositions import cholesky_lower, find_dependent_columns
 from lme.engine.relcov import Template, Term
 from lme.errors import (
     ConvergenceWarning,
     DataError,
+    FitError,
     LMEWarning,
     OptionError,
     PerformanceWarning,
@@ -257,6 +258,8 @@ def fit_lmm(
     ------
     OptionError
         For unknown options or a start of the wrong length.
+    FitError
+        When the criterion is not finite at the start.
     DataError
         For dependent columns with ``rank="stop"``.
     """
@@ -320,6 +323,12 @@ def _fit_problem(
         options["verbose"],
         problem.template.even(),
     )
+    if outcome.status == "no start":
+        raise FitError(
+            "The criterion is not a finite number at the start of the search.",
+            "Data and start of moderate size were expected.",
+            "Rescale columns beyond 1e150, or give another start.",
+        )
     point = _settle_zeros(criterion, outcome)
     seconds = time.perf_counter() - began
     verdict = judge(

@@ -1,0 +1,186 @@
+"""The search: number of evaluations, false zeros, limits, starts, optimizers."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import lme
+from lme.errors import ConvergenceWarning, FitError, OptionError
+from lme.tests.cases import CASES, data
+
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+
+
+def _allowed(case):
+    """Evaluations allowed by the shape of the random effects."""
+    res = case.fit()
+    k = res.theta.size
+    widths = [len(columns) for _, columns in res.model.design.cnms]
+    if max(widths) == 1 and k <= 2:
+        return res, 8
+    return res, 15 if k <= 4 else 60
+
+
+@pytest.mark.filterwarnings("ignore::lme.errors.LMEWarning")
+@pytest.mark.parametrize(
+    "id_", sorted(c.id for c in CASES.values() if c.data != "InstEval" and c.identified)
+)
+def test_few_evaluations(id_):
+    res, allowed = _allowed(CASES[id_])
+    assert res.convergence.evaluations <= allowed
+    assert res.converged
+
+
+def test_maximal_model_of_72_parameters():
+    """kb07: two covariance matrices of order 8, both singular."""
+    frame = data("kb07")
+    terms = "1 + S + T + U + V + W + X + Z"
+    res = lme.lmer(
+        f"Y ~ {terms} + ({terms} | G) + ({terms} | H)", frame, REML=False
+    ).fit()
+    # The optimum that glmm 0.6.2 and MixedModels.jl report is not below it.
+    assert res.objective <= 28586.3176132 + 1e-6
+    assert res.convergence.evaluations <= 130
+    assert res.converged
+    assert res.is_singular
+    assert "directions of the effects for G" in res.convergence.message
+
+
+@pytest.mark.parametrize(
+    "start",
+    [[1e8, 0, 1e8], [1e3, 0, 1e3], [1e-6, 0, 1e-6], [0, 0, 0], [30, 5, 30]],
+)
+def test_far_and_false_starts_reach_the_optimum(start):
+    model = lme.lmer(SLEEP, lme.datasets.load("sleepstudy"))
+    res = model.fit(start=start)
+    assert res.objective == pytest.approx(1743.628271958491, abs=1e-6)
+    assert res.converged
+
+
+@pytest.mark.parametrize("start", [[0, 0], [0, 5], [1e-3, 1e3], [1e8, 1e8]])
+def test_a_false_zero_of_a_scalar_term_is_left(start):
+    model = lme.lmer(
+        "diameter ~ 1 + (1 | plate) + (1 | sample)", lme.datasets.load("Penicillin")
+    )
+    res = model.fit(start=start)
+    assert res.objective == pytest.approx(330.8605889910869, abs=1e-6)
+    assert not res.is_singular
+
+
+def test_a_true_zero_is_exactly_zero():
+    res = lme.lmer("Yield ~ 1 + (1 | Batch)", lme.datasets.load("Dyestuff2")).fit()
+    assert res.theta.iloc[0] == 0.0
+    assert res.is_singular
+    assert res.converged
+
+
+def test_cut_short_warns_and_stays_usable():
+    model = lme.lmer(SLEEP, lme.datasets.load("sleepstudy"))
+    with pytest.warns(ConvergenceWarning, match="cut short after 2 evaluations"):
+        res = model.fit(control={"max_evaluations": 2}, start=[1, 0, 1])
+    assert not res.converged
+    assert "max_evaluations" in res.convergence.message
+    assert np.isfinite(res.params).all()
+    assert any(isinstance(w, ConvergenceWarning) for w in res.warnings)
+
+
+def test_a_term_twice_is_reported_as_not_identifiable():
+    frame = lme.datasets.load("Dyestuff")
+    with pytest.warns(ConvergenceWarning, match="not identifiable"):
+        res = lme.lmer("Yield ~ 1 + (1 | Batch) + (1 | Batch)", frame).fit()
+    assert not res.convergence.unique
+    single = lme.lmer("Yield ~ 1 + (1 | Batch)", frame).fit()
+    assert res.objective == pytest.approx(single.objective, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "id_", sorted(c.id for c in CASES.values() if c.data != "InstEval" and c.identified)
+)
+@pytest.mark.parametrize("reml", [True, False], ids=["REML", "ML"])
+def test_no_false_alarm(id_, reml):
+    """No convergence warning on a good optimum, also where lme4 has one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", ConvergenceWarning)
+        res = CASES[id_].fit(reml=reml)
+    assert res.converged
+    assert res.convergence.unique
+
+
+@pytest.mark.parametrize("optimizer", ["nelder-mead", "powell", "cobyla"])
+def test_other_optimizers_agree(optimizer):
+    model = lme.lmer(
+        "diameter ~ 1 + (1 | plate) + (1 | sample)", lme.datasets.load("Penicillin")
+    )
+    ours = model.fit()
+    theirs = model.fit(optimizer=optimizer)
+    assert theirs.objective == pytest.approx(ours.objective, abs=1e-6)
+    assert theirs.convergence.evaluations > 5 * ours.convergence.evaluations
+    assert theirs.convergence.optimizer == optimizer
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "bobiqa"}, "Unknown optimizer 'bobiqa'"),
+        ({"control": {"max_evaluation": 3}}, "Did you mean 'max_evaluations'"),
+        ({"start": [1.0, 2.0]}, "3 covariance parameters"),
+        ({"start": "1"}, "3 covariance parameters"),
+        ({"start": [1.0, np.nan, 1.0]}, "not finite numbers"),
+        ({"start": {"Theta": [1, 0, 1]}}, "Did you mean 'theta'"),
+        ({"kernel": "blcked"}, "kernel"),
+    ],
+)
+def test_bad_options(options, message):
+    model = lme.lmer(SLEEP, lme.datasets.load("sleepstudy"))
+    with pytest.raises(OptionError, match=message):
+        model.fit(**options)
+
+
+def test_start_as_mapping_is_the_same():
+    model = lme.lmer(SLEEP, lme.datasets.load("sleepstudy"))
+    a = model.fit(start={"theta": [1, 0, 1]})
+    b = model.fit(start=[1, 0, 1])
+    assert a.objective == b.objective
+
+
+def test_overflow_is_an_error_of_ours():
+    frame = lme.datasets.load("sleepstudy")
+    frame["Reaction"] = frame["Reaction"] * 1e200
+    with (
+        pytest.raises(FitError, match="not a finite number"),
+        np.errstate(all="ignore"),
+    ):
+        lme.lmer(SLEEP, frame).fit()
+
+
+def test_verbose_goes_through_logging(caplog):
+    model = lme.lmer(SLEEP, lme.datasets.load("sleepstudy"))
+    with caplog.at_level("INFO", logger="lme"):
+        res = model.fit(verbose=1)
+    assert len(caplog.records) >= len(res.trace) > 1
+
+
+def test_the_boundary_in_words():
+    frame = lme.datasets.load("sleepstudy")
+    rng = np.random.default_rng(5)
+    frame["z"] = rng.normal(size=len(frame))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        res = lme.lmer("Reaction ~ Days + z + (z || Subject)", frame).fit()
+    if res.is_singular:
+        assert "the slope of z for Subject has no variance" in res.convergence.message
+    assert res.theta.iloc[-1] == 0.0 or not res.is_singular
+
+
+def test_refit_finds_the_optimum_of_the_other_response():
+    one = lme.datasets.load("Dyestuff")
+    two = lme.datasets.load("Dyestuff2")
+    res = lme.lmer("Yield ~ 1 + (1 | Batch)", one).fit(reml=False)
+    other = res.refit(two["Yield"])
+    assert other.theta.iloc[0] == 0.0
+    assert other.params.iloc[0] == pytest.approx(5.6656, abs=1e-9)
+    back = other.refit(one["Yield"])
+    assert back.objective == pytest.approx(res.objective, abs=1e-10)
+    np.testing.assert_allclose(back.theta, res.theta, rtol=1e-7)
