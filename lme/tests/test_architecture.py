@@ -55,7 +55,7 @@ ORDER = {
     "engine": [
         ["relcov", "kernel", "decompositions"],
         ["crossproducts", "elimination"],
-        ["coupling", "dense"],
+        ["coupling", "dense", "system"],
         ["stages"],
         ["selinv"],
         ["blocked", "cholmod"],
