@@ -36,7 +36,7 @@ types: setup  ## mypy, strict
 	$(PY) -m mypy
 
 docs: setup  ## HTML in docs/build/html; warnings are errors
-	$(PY) -m sphinx -q -W --keep-going -b html docs/source docs/build/html
+	$(PY) -m sphinx -qNW --keep-going -b html docs/source docs/build/html
 
 bench: setup  ## Seconds, evaluations, objective and memory of the benchmark fits
 	$(PY) -m benchmarks $(ARGS)
