@@ -288,6 +288,7 @@ def refit(fit: Fit, y: Array) -> Fit:
     y = np.ascontiguousarray(y, dtype=float)
     problem = lmm.with_response(fit.problem, y)
     design = replace(fit.design, y=y)
+    # Moments of the new response are a better start than the old optimum.
     return _fit_problem(
         design, problem, fit.kept_columns, fit.reml, None, fit.options, []
     )

@@ -8,6 +8,7 @@ signs are put right at the end. Each accepted point brings a model of the Hessia
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -151,7 +152,7 @@ def newton(
 
     def visit(theta: Array) -> Point:
         point = evaluate(theta)
-        norm = float(np.linalg.norm(point.gradient))
+        norm = _length(point.gradient)
         points.append((theta, point.value, norm))
         _LOG.log(level, "%4d  %.10g  |g| %.3g", len(points), point.value, norm)
         return point
@@ -164,7 +165,7 @@ def newton(
         return Outcome(point, nothing, nothing, np.inf, "no start", tuple(points))
     hessian = fresh = point.curvature()
     correction = np.zeros_like(hessian)
-    radius = max(0.5, 0.5 * float(np.linalg.norm(start)))
+    radius = max(0.5, 0.5 * _length(start))
     status = "max_evaluations"
     while True:
         step, decrease, promise = _step(point.gradient, hessian, radius)
@@ -184,7 +185,7 @@ def newton(
                 step = back
                 trial = visit(point.theta + step)
                 decrease = abs(point.value - trial.value)
-        length = float(np.linalg.norm(step))
+        length = _length(step)
         gain = point.value - trial.value
         # Below the rounding error of the criterion its change says nothing.
         noise = 1e-13 * abs(point.value) + 1e-13
@@ -202,12 +203,17 @@ def newton(
             if np.isfinite(trial.value):
                 correction = _secant(correction, fresh, step, change)
             radius = 0.25 * length
-            if radius < 1e-11 * (1.0 + float(np.linalg.norm(point.theta))):
+            if radius < 1e-11 * (1.0 + _length(point.theta)):
                 # No smaller decrease can be seen through the rounding errors.
                 status = "converged" if promise < 1e-7 else "stalled"
                 break
         hessian = fresh + correction
     return Outcome(point, hessian, fresh, promise, status, tuple(points))
+
+
+def _length(vector: Array) -> float:
+    """Euclidean norm; three times as fast as the general one for short vectors."""
+    return math.sqrt(float(vector @ vector))
 
 
 def _slope(point: Point) -> Array:
@@ -286,7 +292,7 @@ def _step(gradient: Array, hessian: Array, radius: float) -> tuple[Array, float,
             g[0] = -1e-8 * top if g[0] <= 0 else 1e-8 * top
     if values[0] > floor:
         step = -g / safe
-        if np.linalg.norm(step) <= radius:
+        if _length(step) <= radius:
             return vectors @ step, newton_decrease, newton_decrease
     shift = _shift(values, g, radius)
     step = -g / (values + shift)
@@ -297,10 +303,10 @@ def _step(gradient: Array, hessian: Array, radius: float) -> tuple[Array, float,
 def _shift(values: Array, g: Array, radius: float) -> float:
     """The multiplier with which the step has length `radius` (bisection in logs)."""
     low = max(0.0, -float(values[0])) + 1e-14 * max(float(np.abs(values).max()), 1e-8)
-    high = low + float(np.linalg.norm(g)) / radius + 1e-12
+    high = low + _length(g) / radius + 1e-12
 
     def length(shift: float) -> float:
-        return float(np.linalg.norm(g / (values + shift)))
+        return _length(g / (values + shift))
 
     if length(low) <= radius:
         return low
@@ -334,7 +340,7 @@ def _secant(correction: Array, model: Array, step: Array, change: Array) -> Arra
     residual = wanted - correction @ step
     weight = change if float(change @ step) > 0.0 else step
     scale = float(weight @ step)
-    if scale <= 1e-12 * float(np.linalg.norm(weight)) * float(np.linalg.norm(step)):
+    if scale <= 1e-12 * _length(weight) * _length(step):
         return correction
     v = weight / scale
     outer = np.outer(residual, v)

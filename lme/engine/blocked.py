@@ -56,6 +56,7 @@ class Blocked:
         self.dense = DenseStage(cross, self.rest) if self.rest else None
         self._couplings = [self._couple(f) for f in self.chain]
         self._links = [self._link(i) for i in range(len(self.chain))]
+        self.stages = self._fresh()
 
     def _couple(self, f: int) -> DenseCoupling | SparseCoupling | None:
         if self.dense is None:
@@ -85,8 +86,8 @@ class Blocked:
             out[j] = (pair.cols, link, pair.blocks)
         return out
 
-    def _stages(self) -> list[Stage]:
-        """Fresh stages with the cross-products before any elimination."""
+    def _fresh(self) -> list[Stage]:
+        """Stages with the cross-products before any elimination."""
         return [
             Stage(
                 f,
@@ -112,7 +113,9 @@ class Blocked:
         RX = RR = np.empty(0)
         if dense is not None:
             RX, RR = dense.columns, dense.gram
-        self.stages = self._stages()
+        if len(self.chain) > 1:
+            # Later stages of a chain change; a single one never does.
+            self.stages = self._fresh()
         for i, stage in enumerate(self.stages):
             part, stage.C = eliminate(stage.A, lambdas[stage.factor])
             logdet += part
