@@ -7,12 +7,15 @@ stands after ``...`` is matched by its full name only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from lme.errors import FormulaError, near
 from lme.formula.values import Value, as_double, describe, is_text
+
+State: TypeAlias = dict[str, Any]
+"""What a stateful function remembers: plain data by name."""
 
 # More columns than this come from a typing error or from malice.
 MAX_COLUMNS = 10_000

@@ -11,7 +11,7 @@ Chambers, J. M. and Hastie, T. J. (1992). Statistical Models in S, chapter 2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +21,7 @@ from lme.formula.polynomials import orthonormal
 
 Coding: TypeAlias = tuple[NDArray[np.float64], tuple[str, ...]]
 ContrastSpec: TypeAlias = (
-    "None | str | ArrayLike | Coding | Callable[[tuple[str, ...]], ArrayLike]"
+    "str | ArrayLike | Coding | Callable[[tuple[str, ...]], ArrayLike] | None"
 )
 
 
@@ -184,7 +184,7 @@ def contrast_matrix(
     if isinstance(spec, tuple) and len(spec) == 2 and np.ndim(spec[0]) == 2:
         matrix, names = spec
         return completed(matrix, tuple(map(str, names)), levels)
-    return completed(spec, None, levels)
+    return completed(cast(ArrayLike, spec), None, levels)
 
 
 def _called(spec: Callable[..., Any], levels: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Functions that make, recode and code factors.
+"""Functions that make and recode factors.
 
 Each pair ``*_fit`` and ``*_apply`` returns what must be remembered with the value,
 and repeats the value on new data. Levels of the training data stay in their places;
@@ -10,47 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lme.errors import FormulaError, near
-from lme.formula.arguments import (
-    check_size,
-    required,
-    strings,
-    switch,
-    whole,
-)
-from lme.formula.coding import (
-    CONTRASTS,
-    Coding,
-    completed,
-    contrast_name,
-    full_dummy,
-    numbered,
-    polynomial,
-    treatment,
-)
-from lme.formula.values import (
-    ContrastFunction,
-    Factor,
-    Matrix,
-    Value,
-    as_double,
-    as_factor,
-    describe,
-    is_text,
-    label,
-    rows,
-)
+from lme.formula.arguments import State, required, strings, switch, whole
+from lme.formula.values import Factor, Value, as_factor, describe, is_text, label
 
 # All combinations are listed up to this number, beyond it those that occur.
 MAX_COMBINATIONS = 100_000
-MAX_BREAKS = 100_000
-
-State = dict[str, Any]
 
 
 def conform(factor: Factor, levels: Sequence[str]) -> Factor:
@@ -64,12 +33,11 @@ def conform(factor: Factor, levels: Sequence[str]) -> Factor:
     levels = tuple(levels)
     if factor.levels == levels:
         return factor
-    position = {text: i for i, text in enumerate(levels)}
     used = factor.drop_unused()
-    extra = tuple(text for text in used.levels if text not in position)
-    position.update({text: len(levels) + i for i, text in enumerate(extra)})
-    lookup = np.array([position[t] for t in used.levels] + [-1], dtype=np.intp)
-    return replace(factor, codes=lookup[used.codes], levels=levels + extra)
+    known = set(levels)
+    levels += tuple(text for text in used.levels if text not in known)
+    codes = recoding(used.levels, levels)[used.codes]
+    return replace(factor, codes=codes, levels=levels)
 
 
 def texts(value: Value, function: str, parameter: str) -> list[str]:
@@ -82,6 +50,12 @@ def texts(value: Value, function: str, parameter: str) -> list[str]:
             "A vector of levels was expected.",
         )
     return [label(v) for v in value.tolist() if v is not None]
+
+
+def recoding(names: Sequence[str], levels: Sequence[str]) -> NDArray[np.intp]:
+    """The position in `levels` of each name, and -1 at the end for missing codes."""
+    where = {text: i for i, text in enumerate(levels)}
+    return np.array([*(where[t] for t in names), -1], dtype=np.intp)
 
 
 def factor_fit(
@@ -148,13 +122,8 @@ def _relabelled(source: Factor, state: State) -> Factor:
     names = [*state["labels"], *recoded.levels[known:]]
     padded = np.full(len(names) + 1, -1, dtype=np.intp)
     kept = known + len(extra)
-    padded[:kept] = _positions(names[:kept], levels)
+    padded[:kept] = recoding(names[:kept], levels)[:-1]
     return Factor(padded[recoded.codes], levels, state["ordered"])
-
-
-def _positions(names: Sequence[str], levels: Sequence[str]) -> list[int]:
-    where = {text: i for i, text in enumerate(levels)}
-    return [where[t] for t in names]
 
 
 def as_factor_fit(x: Value) -> tuple[State, Value]:
@@ -219,119 +188,6 @@ def relevel_fit(x: Value, ref: Value = None) -> tuple[State, Value]:
     levels.insert(0, levels.pop(first))
     state = {"levels": tuple(levels), "ordered": False}
     return state, levels_apply(state, source)
-
-
-def cut_fit(
-    x: Value,
-    breaks: Value = None,
-    labels: Value = None,
-    include_lowest: Value = None,
-    right: Value = None,
-    dig_lab: Value = None,
-    ordered_result: Value = None,
-) -> tuple[State, Value]:
-    """R's ``cut``: intervals of a numeric vector as a factor.
-
-    Notes
-    -----
-    A single number of intervals divides the range into equal parts, its ends moved
-    outwards by a thousandth of the range. Labels have 3 significant digits, or as
-    many as are needed to tell the breaks apart.
-    """
-    numbers = _vector(x, "cut")
-    edges = _edges(numbers, required(breaks, "cut", "breaks"))
-    state: State = {
-        "edges": edges,
-        "right": switch(right, "cut", "right", True),
-        "closed": switch(include_lowest, "cut", "include.lowest", False),
-        "ordered": switch(ordered_result, "cut", "ordered_result", False),
-    }
-    if labels is None:
-        digits = whole(dig_lab, "cut", "dig.lab", 3)
-        names = _interval_labels(edges, digits, state["right"], state["closed"])
-    elif isinstance(labels, np.ndarray) and labels.dtype.kind == "b":
-        names = None if not labels.all() else [label(True)]
-    else:
-        names = texts(labels, "cut", "labels")
-    if names is not None and len(names) != len(edges) - 1:
-        raise FormulaError(
-            f"cut() got {len(names)} labels for {len(edges) - 1} intervals.",
-            "Give one label for each interval.",
-        )
-    state["labels"] = None if names is None else tuple(names)
-    return state, cut_apply(state, numbers)
-
-
-def cut_apply(state: State, x: Value, *_: Value) -> Value:
-    """`cut_fit` repeated on new data; missing outside the remembered breaks."""
-    numbers, edges = _vector(x, "cut"), state["edges"]
-    side: Any = "left" if state["right"] else "right"
-    codes = np.searchsorted(edges, numbers, side=side) - 1
-    if state["closed"]:
-        end = edges[0] if state["right"] else edges[-1]
-        codes[numbers == end] = 0 if state["right"] else len(edges) - 2
-    outside = (codes < 0) | (codes >= len(edges) - 1) | np.isnan(numbers)
-    codes = np.where(outside, -1, codes).astype(np.intp)
-    if state["labels"] is None:
-        positions = codes + 1
-        return np.where(outside, None, positions) if outside.any() else positions
-    levels = tuple(dict.fromkeys(state["labels"]))
-    if len(levels) != len(state["labels"]):
-        lookup = np.array([*_positions(state["labels"], levels), -1], dtype=np.intp)
-        codes = lookup[codes]
-    return Factor(codes, levels, state["ordered"])
-
-
-def _vector(x: Value, function: str) -> NDArray[np.float64]:
-    numbers = as_double(required(x, function), f"The argument of {function}()")
-    return numbers if numbers.ndim == 1 else numbers.ravel(order="F")
-
-
-def _edges(x: NDArray[np.float64], breaks: Value) -> NDArray[np.float64]:
-    edges = np.sort(as_double(breaks, "The argument 'breaks' of cut()"))
-    if len(edges) == 1:
-        if not 2 <= edges[0] <= MAX_BREAKS:
-            raise FormulaError(
-                f"cut() got breaks = {label(float(edges[0]))}.",
-                f"A number of intervals must be between 2 and {MAX_BREAKS}.",
-            )
-        finite = x[~np.isnan(x)]
-        if not len(finite) or not np.isfinite(finite).all():
-            raise FormulaError("cut() cannot divide a range that is not finite.")
-        low, high = finite.min(), finite.max()
-        width = high - low
-        count = int(edges[0]) + 1
-        if width == 0:
-            width = abs(low) or 1.0
-            return np.linspace(low - width / 1000, high + width / 1000, count)
-        edges = np.linspace(low, high, count)
-        edges[[0, -1]] = low - width / 1000, high + width / 1000
-    if len(edges) < 2 or len(edges) > MAX_BREAKS or np.isnan(edges).any():
-        raise FormulaError("cut() needs at least two breaks that are not missing.")
-    if (np.diff(edges) == 0).any():
-        raise FormulaError("cut() got the same break twice.")
-    return edges
-
-
-def _interval_labels(
-    edges: NDArray[np.float64], digits: int, right: bool, closed: bool
-) -> list[str]:
-    for precision in range(max(digits, 1), max(12, digits) + 1):
-        marks = [f"{e:.{min(precision, 50)}g}" for e in (edges + 0.0).tolist()]
-        if all(a != b for a, b in zip(marks, marks[1:], strict=False)):
-            break
-    else:
-        return [f"Range_{i}" for i in range(1, len(edges))]
-    # R formats infinite breaks together, in a common width: "(0, Inf]".
-    wide = " Inf" if marks[0] == "-inf" else "Inf"
-    marks = [{"inf": wide, "-inf": "-Inf"}.get(mark, mark) for mark in marks]
-    left, close = ("(", "]") if right else ("[", ")")
-    names = [f"{left}{a},{b}{close}" for a, b in zip(marks, marks[1:], strict=False)]
-    if closed and right:
-        names[0] = "[" + names[0][1:]
-    elif closed:
-        names[-1] = names[-1][:-1] + "]"
-    return names
 
 
 def interaction_fit(
@@ -404,168 +260,17 @@ def combinations(
     order = 1 if last_fastest else -1
     if observed or size > MAX_COMBINATIONS:
         cells, inverse = np.unique(codes[~absent], return_inverse=True)
-        positions = np.full(len(codes), -1, dtype=np.intp)
-        positions[~absent] = inverse
+        found = np.full(len(codes), -1, dtype=np.intp)
+        found[~absent] = inverse
         digits: list[list[str]] = []
         for part in reversed(inward):
             cells, remainder = np.divmod(cells, max(len(part.levels), 1))
             digits.insert(0, [part.levels[i] for i in remainder])
         names = [sep.join(cell[::order]) for cell in zip(*digits, strict=True)]
     else:
-        positions = np.where(absent, -1, codes).astype(np.intp)
+        found = np.where(absent, -1, codes).astype(np.intp)
         names = [sep.join(c[::order]) for c in product(*(p.levels for p in inward))]
     levels = tuple(dict.fromkeys(names))
     if len(levels) != len(names):
-        lookup = np.array([*_positions(names, levels), -1], dtype=np.intp)
-        positions = lookup[positions]
-    return Factor(positions, levels)
-
-
-def coded_fit(
-    x: Value,
-    contr: Value = None,
-    how_many: Value = None,
-    base: Value = None,
-    scores: Value = None,
-) -> tuple[State, Value]:
-    """R's ``C(object, contr, how.many)``: a factor with a coding of its own.
-
-    Notes
-    -----
-    A contrast function given as an object numbers the levels, so that
-    ``C(f, contr.SAS)`` has the columns 1, 2, ...; the same one given by name,
-    ``C(f, "contr.SAS")`` or ``C(f, SAS)``, uses the labels. So does R.
-    """
-    source = as_factor(required(x, "C", "object"))
-    levels = source.levels
-    if len(levels) < 2:
-        raise FormulaError(
-            f"C() got a factor with {len(levels)} level(s).",
-            "A coding needs 2 or more levels.",
-        )
-    name = "poly" if source.ordered else "treatment"
-    if is_text(contr):
-        name = contrast_name((strings(contr, "C", "contr") or [""])[0])
-    count = None if how_many is None else whole(how_many, "C", "how.many", 0)
-    plain = count is None and base is None and scores is None
-    contrasts: str | Coding
-    if (contr is None or is_text(contr)) and plain:
-        contrasts = name
-    elif isinstance(contr, (np.ndarray, Matrix)) and not is_text(contr):
-        columns = contr.columns if isinstance(contr, Matrix) else None
-        matrix = as_double(contr, "The argument 'contr' of C()")
-        contrasts = completed(matrix, columns, levels, count)
-    else:
-        kind = contr.name if isinstance(contr, ContrastFunction) else name
-        coding = contrast_coding(kind, numbered(len(levels)), base, scores)
-        contrasts = completed(*coding, levels, count)
-    state = {"levels": levels, "ordered": source.ordered, "contrasts": contrasts}
-    return state, replace(source, contrasts=contrasts)
-
-
-def contrast_coding(
-    name: str, levels: Sequence[str], base: Value = None, scores: Value = None
-) -> Coding:
-    """The matrix of a contrast function, with its optional argument."""
-    if base is not None and name == "treatment":
-        position = whole(base, "contr.treatment", "base", 1)
-        if not 1 <= position <= len(levels):
-            raise FormulaError(
-                f"contr.treatment() got base = {position}.",
-                f"It must be a position in 1 to {len(levels)}.",
-            )
-        return treatment(levels, position - 1)
-    if scores is not None and name == "poly":
-        return polynomial(levels, as_double(scores, "'scores' of contr.poly()"))
-    if base is not None or scores is not None:
-        raise FormulaError(
-            f"contr.{name}() got an argument that it does not have.",
-            "contr.treatment() has 'base' and contr.poly() has 'scores'.",
-        )
-    return CONTRASTS[name](levels)
-
-
-def contrast_matrix_of(name: str, n: Value, contrasts: Value, extra: Value) -> Value:
-    """The value of a call such as ``contr.treatment(3, base = 2)``.
-
-    Parameters
-    ----------
-    name : str
-        Key in `CONTRASTS`.
-    n : Value
-        The number of levels, or the levels.
-    contrasts : Value
-        FALSE asks for the indicators of all levels.
-    extra : Value
-        ``base`` or ``scores``.
-    """
-    function = f"contr.{name}"
-    if rows(required(n, function, "n")) == 1 and not is_text(n):
-        count = whole(n, function, "n", 0)
-        check_size(count, count, function)
-        levels = numbered(count)
-    else:
-        levels = tuple(texts(n, function, "n"))
-        check_size(len(levels), len(levels), function)
-    if len(levels) < 2:
-        raise FormulaError(
-            f"{function}() was asked for {len(levels)} level(s).",
-            "Contrasts need 2 or more levels.",
-        )
-    if not switch(contrasts, function, "contrasts", True):
-        return Matrix(*full_dummy(levels))
-    base, scores = (extra, None) if name == "treatment" else (None, extra)
-    return Matrix(*contrast_coding(name, levels, base, scores))
-
-
-def dummy_fit(x: Value, keep: Value = None) -> tuple[State, Value]:
-    """lme4's ``dummy(f, levelsToKeep)``: indicators of some levels.
-
-    Notes
-    -----
-    All levels but the first are kept when none are named.
-    """
-    source = as_factor(required(x, "dummy", "f"))
-    levels = source.levels[1:]
-    if keep is not None:
-        levels = tuple(texts(keep, "dummy", "levelsToKeep"))
-        for name in levels:
-            if name not in source.levels:
-                raise FormulaError(
-                    f"dummy() got {name!r}, which is not a level.",
-                    f"The levels are {', '.join(source.levels[:10])}.",
-                    near(name, source.levels),
-                )
-    if not levels:
-        raise FormulaError("dummy() has no level to make a column of.")
-    state = {"levels": levels, "all": source.levels}
-    return state, _indicators(source, state, "dummy")
-
-
-def fulldummy_fit(x: Value) -> tuple[State, Value]:
-    """Indicators of all levels, as ``fulldummy(f)`` of MixedModels.jl."""
-    source = as_factor(required(x, "fulldummy", "f"))
-    state = {"levels": source.levels, "all": source.levels}
-    return state, _indicators(source, state, "fulldummy")
-
-
-def dummy_apply(state: State, x: Value, *_: Value) -> Value:
-    """Indicators of the remembered levels on new data."""
-    source = as_factor(required(x, "dummy", "f"))
-    unknown = [t for t in source.drop_unused().levels if t not in state["all"]]
-    if unknown:
-        raise FormulaError(
-            f"dummy() got the new level {unknown[0]!r}.",
-            f"The fitted levels are {', '.join(state['all'][:10])}.",
-        )
-    return _indicators(source, state, "dummy")
-
-
-def _indicators(source: Factor, state: State, function: str) -> Matrix:
-    levels = state["levels"]
-    check_size(len(source), len(levels), function)
-    column = {text: j for j, text in enumerate(levels)}
-    lookup = np.array([column.get(t, -1) for t in source.levels] + [-1], dtype=np.intp)
-    values = (lookup[source.codes][:, None] == np.arange(len(levels))).astype(float)
-    values[source.codes < 0] = np.nan
-    return Matrix(values, levels)
+        found = recoding(names, levels)[found]
+    return Factor(found, levels)

@@ -10,18 +10,15 @@ chapter 7.
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 from lme.errors import DataWarning, FormulaError
-from lme.formula.arguments import check_size, number, required, switch, whole
+from lme.formula.arguments import State, check_size, number, required, switch, whole
 from lme.formula.transforms import quantile7
 from lme.formula.values import Matrix, Value, as_double
-
-State = dict[str, Any]
 
 
 def bs_fit(

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lme.errors import FormulaError
 from lme.formula import polynomials
-from lme.formula.arguments import check_size, required, switch, whole
+from lme.formula.arguments import State, check_size, required, switch, whole
 from lme.formula.values import Matrix, Value, as_double, rows
-
-State = dict[str, Any]
 
 
 def scale_fit(

@@ -30,6 +30,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import DataTypeError, FormulaError
+from lme.formula.levels import format_number as format_number
+from lme.formula.levels import label as label
+from lme.formula.levels import levels_and_codes
+from lme.formula.levels import object_kind as object_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,39 +110,6 @@ class ContrastFunction:
 Value: TypeAlias = "NDArray[Any] | Factor | Matrix | ContrastFunction | None"
 
 
-def format_number(x: float | int) -> str:
-    """R's text of a number: 15 significant digits, scientific when shorter.
-
-    Parameters
-    ----------
-    x : float or int
-        An ``int`` is never written in scientific notation, as in R.
-
-    Notes
-    -----
-    The fewest digits that reproduce the 15-digit rounding are kept. Fixed
-    notation is used unless it is wider than the scientific one.
-
-    Examples
-    --------
-    >>> [format_number(v) for v in (1e5, 100000, 0.1 + 0.2, 123456.0, 1e-4)]
-    ['1e+05', '100000', '0.3', '123456', '1e-04']
-    """
-    if isinstance(x, (int, np.integer)):
-        return str(int(x))
-    x = float(x)
-    if abs(x) < 1e5 and x == int(x):
-        return str(int(x))
-    if not np.isfinite(x):
-        return "NaN" if x != x else ("Inf" if x > 0 else "-Inf")
-    mantissa, exponent = f"{x:.14e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
-    digits = len(mantissa.lstrip("-").replace(".", ""))
-    scientific = f"{mantissa}e{exponent}"
-    fixed = f"{x:.{max(0, digits - 1 - int(exponent))}f}"
-    return fixed if len(fixed) <= len(scientific) else scientific
-
-
 def as_value(x: Any) -> Value:
     """A Python scalar, sequence, array or series as a formula value.
 
@@ -165,11 +136,7 @@ def as_value(x: Any) -> Value:
     if isinstance(x, pd.DataFrame):
         return Matrix(x.to_numpy(dtype=np.float64), tuple(map(str, x.columns)))
     if isinstance(x, pd.api.extensions.ExtensionArray):
-        missing = np.asarray(x.isna())
-        x = np.asarray(x, dtype=object)
-        if missing.any():
-            x = np.where(missing, None, x)
-        return _from_objects(x)
+        return _from_objects(np.asarray(x, dtype=object))
     array = np.atleast_1d(np.asarray(x))
     if array.ndim == 2 and array.dtype.kind in "biuf":
         return Matrix(array.astype(np.float64))
@@ -196,48 +163,11 @@ def _from_objects(x: NDArray[np.object_]) -> NDArray[Any]:
     if kind == "double":
         return x.astype(np.float64)
     if missing.any():
-        return np.where(missing, None, x)
+        result = x.copy()
+        result[missing] = None
+        return result
     dtypes: dict[str, Any] = {"logical": bool, "integer": np.int64}
     return x.astype(dtypes.get(kind, object))
-
-
-def object_kind(x: NDArray[np.object_]) -> tuple[str, NDArray[np.bool_]]:
-    """What an object array holds, and where it is missing.
-
-    Returns
-    -------
-    kind : {"logical", "integer", "double", "character"}
-        All missing counts as logical, as R's ``NA`` does.
-    missing : ndarray of bool, shape (n,)
-    """
-    inferred = pd.api.types.infer_dtype(x, skipna=True)
-    missing = np.asarray(pd.isna(x))
-    kinds = {
-        "boolean": "logical",
-        "integer": "integer",
-        "floating": "double",
-        "mixed-integer-float": "double",
-        "string": "character",
-        "empty": "logical",
-    }
-    if inferred not in kinds:
-        raise DataTypeError(
-            f"A column holds {inferred} objects.",
-            "A column of a formula holds numbers, strings or bools.",
-            "Convert it before it is used.",
-        )
-    return kinds[inferred], missing
-
-
-def label(x: object) -> str:
-    """R's label of one level: a string itself, TRUE and FALSE, or a number."""
-    if isinstance(x, str):
-        return x
-    if isinstance(x, (bool, np.bool_)):
-        return "TRUE" if x else "FALSE"
-    if isinstance(x, (int, float, np.integer, np.floating)):
-        return format_number(x)  # type: ignore[arg-type]
-    return str(x)
 
 
 def as_factor(value: Value) -> Factor:
@@ -253,12 +183,6 @@ def as_factor(value: Value) -> Factor:
     -------
     Factor
         Numbers whose 15-digit texts agree share a level.
-
-    Notes
-    -----
-    Integers (and doubles that are whole numbers) spanning a range not much
-    larger than their number are sorted by counting, in time proportional to n;
-    everything else goes through a hash table.
 
     Examples
     --------
@@ -276,92 +200,9 @@ def as_factor(value: Value) -> Factor:
             f"{describe(value)} cannot be made a factor.",
             "A factor is made from a vector of numbers, strings or bools.",
         )
-    if value.dtype.kind == "b":
-        return _present(value.astype(np.intp), ("FALSE", "TRUE"))
-    if value.dtype.kind == "i":
-        return _factor_of_integers(value, None, integer=True)
-    if value.dtype.kind == "f":
-        return _factor_of_doubles(value)
-    if value.dtype.kind != "O":
+    if value.dtype.kind not in "bifO":
         return as_factor(as_value(value))
-    kind, missing = object_kind(value)
-    if kind == "double":
-        return _factor_of_doubles(value.astype(np.float64))
-    if kind == "integer":
-        filled = np.where(missing, 0, value).astype(np.int64)
-        return _factor_of_integers(filled, missing, integer=True)
-    if kind == "logical":
-        codes = np.where(missing, 0, value).astype(bool).astype(np.intp)
-        codes[missing] = -1
-        return _present(codes, ("FALSE", "TRUE"))
-    return _factor_by_hashing(value)
-
-
-def _present(codes: NDArray[np.intp], levels: tuple[str, ...]) -> Factor:
-    return Factor(codes, levels).drop_unused()
-
-
-def _factor_of_doubles(x: NDArray[np.float64]) -> Factor:
-    missing = np.isnan(x)
-    any_missing = bool(missing.any())
-    filled = np.where(missing, 0.0, x) if any_missing else x
-    if len(x) and np.abs(filled).max() < 2.0**53:
-        whole = filled.astype(np.int64)
-        if np.array_equal(whole, filled):
-            return _factor_of_integers(
-                whole, missing if any_missing else None, integer=False
-            )
-    return _factor_by_hashing(x)
-
-
-def _factor_of_integers(
-    x: NDArray[np.int64], missing: NDArray[np.bool_] | None, *, integer: bool
-) -> Factor:
-    present = x if missing is None else x[~missing]
-    if not len(present):
-        return Factor(np.full(len(x), -1, dtype=np.intp), ())
-    low, high = int(present.min()), int(present.max())
-    if high - low > 4 * len(x) + 65_536:
-        if missing is None:
-            return _factor_by_hashing(x if integer else x.astype(np.float64))
-        x = np.where(missing, low, x)
-        codes, levels = _hash(x if integer else x.astype(np.float64))
-        codes[missing] = -1
-        return Factor(codes, levels).drop_unused()
-    shifted = x - low if missing is None else np.where(missing, 0, x - low)
-    used = np.zeros(high - low + 1, dtype=bool)
-    used[shifted if missing is None else shifted[~missing]] = True
-    position = np.cumsum(used, dtype=np.intp) - 1
-    codes = position[shifted]
-    if missing is not None:
-        codes[missing] = -1
-    numbers = (np.flatnonzero(used) + low).tolist()
-    texts = map(str, numbers) if integer else map(format_number, map(float, numbers))
-    return _merge(codes, tuple(texts))
-
-
-def _factor_by_hashing(x: NDArray[Any]) -> Factor:
-    return _merge(*_hash(x))
-
-
-def _hash(x: NDArray[Any]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-    codes, uniques = pd.factorize(x)
-    order = np.argsort(uniques, kind="stable")
-    rank = np.empty(len(order) + 1, dtype=np.intp)
-    rank[order] = np.arange(len(order))
-    rank[-1] = -1
-    return rank[codes], tuple(map(label, np.asarray(uniques)[order].tolist()))
-
-
-def _merge(codes: NDArray[np.intp], levels: tuple[str, ...]) -> Factor:
-    """A factor whose equal labels are one level, the first of them."""
-    position = dict.fromkeys(levels)
-    if len(position) == len(levels):
-        return Factor(codes, levels)
-    distinct = tuple(position)
-    where = {text: i for i, text in enumerate(distinct)}
-    lookup = np.array([where[text] for text in levels] + [-1], dtype=np.intp)
-    return Factor(lookup[codes], distinct)
+    return Factor(*levels_and_codes(value))
 
 
 def missing(value: Value) -> NDArray[np.bool_]:
