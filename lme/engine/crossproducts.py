@@ -150,6 +150,12 @@ def project(factor: Factor, dense: Array) -> Array:
     """``Z_f' D`` for dense columns D (n, r), shape (l, p, r)."""
     n, p = factor.values.shape
     out = np.empty((factor.levels, p, dense.shape[1]))
+    if dense.shape[1] <= 2:
+        for a in range(p):
+            for r, column in enumerate(dense.T):
+                product = factor.values[:, a] * column
+                out[:, a, r] = np.bincount(factor.codes, product, factor.levels)
+        return out
     indptr = np.arange(n + 1)
     for a in range(p):
         Z = sparse.csr_matrix(

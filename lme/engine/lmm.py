@@ -240,10 +240,8 @@ class Criterion:
             w[:p] = -beta
             if self.reml:
                 log_RX = 2.0 * float(np.log(RX.diagonal()).sum())
-                inverse, _ = lapack.dpotri(RX, lower=0)
-                upper = np.triu(inverse, 1)
-                weights[:p, :p] = upper + upper.T
-                weights[range(p), range(p)] = inverse.diagonal()
+                half, _ = lapack.dtrtri(RX, lower=0)
+                weights[:p, :p] = half @ half.T
         if not r2 > 0.0:
             return bad
         value = schur.logdet + log_RX + self.df * np.log(r2) + self.constant
