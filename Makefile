@@ -18,7 +18,7 @@ setup:  ## System packages, .venv, the package in editable mode
 demo: setup  ## Fit a linear mixed model to real data and show the summary
 	@$(PY) -m lme
 
-test: setup  ## Tests and doctests (about two minutes)
+test: setup  ## Tests, doctests and the examples of the documentation
 	$(PY) -m pytest -q -n $(WORKERS) $(ARGS)
 
 test-all: setup  ## The slow tests too

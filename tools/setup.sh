@@ -40,7 +40,7 @@ has_python_headers() {
     "$PYTHON" -c 'import os, sys, sysconfig as s; sys.exit(not os.path.exists(os.path.join(s.get_path("include"), "Python.h")))'
 }
 has_openblas() {
-    ldconfig -p 2>/dev/null | grep -q libopenblas || ls /usr/lib/*/openblas-*/libblas.so.3 >/dev/null 2>&1
+    ldconfig -p 2>/dev/null | grep libopenblas >/dev/null || ls /usr/lib/*/openblas-*/libblas.so.3 >/dev/null 2>&1
 }
 
 stamp() {

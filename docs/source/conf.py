@@ -2,6 +2,11 @@
 
 from importlib.metadata import version as installed_version
 
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+
+from lme import datasets
+
 project = "lme"
 author = "the statsmodels-lme developers"
 copyright = f"2026, {author}"
@@ -30,3 +35,27 @@ nitpicky = False
 html_theme = "furo"
 html_title = f"lme {release}"
 pygments_style = "friendly"
+
+
+class Datasets(Directive):
+    """A section for every data set, from the registry that `describe` reads."""
+
+    def run(self):
+        lines = []
+        for name in datasets.list():
+            about = datasets.describe(name)
+            lines += [name, "-" * len(name), "", f"**{about.title}.** {about.text}", ""]
+            lines += [f"{about.nrow} rows. Try ``{about.formula}``.", ""]
+            lines += [".. list-table::", "   :widths: 18 52 30", ""]
+            for column in about.columns:
+                lines += [f"   * - ``{column.name}``", f"     - {column.text}"]
+                lines += [f"     - {column.unit}"]
+            lines += ["", *(f"*Source.* {entry}\n" for entry in about.source), ""]
+        text = StringList("\n".join(lines).split("\n"), "registry.json")
+        self.state_machine.insert_input(text, "registry.json")
+        return []
+
+
+def setup(app):
+    """Register the directive."""
+    app.add_directive("datasets", Datasets)
