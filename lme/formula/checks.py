@@ -58,13 +58,17 @@ def _as_many_effects_as_rows(design: Design) -> Message | None:
         if q >= n:
             return (
                 f"There are {n} observations and {q} random effects for the term "
-                f"({' + '.join(term.columns)} | {term.group}).",
+                f"({_left_side(term.columns)} | {term.group}).",
                 "The number of random effects must be smaller; the random-effects "
                 "parameters and the residual variance are probably unidentifiable.",
                 "Use fewer random-effects columns, or checks={'random_effects': "
                 "'ignore'} to fit anyway.",
             )
     return None
+
+
+def _left_side(columns: tuple[str, ...]) -> str:
+    return " + ".join("1" if name == "(Intercept)" else name for name in columns)
 
 
 def _few_levels(design: Design) -> Message | None:
