@@ -196,6 +196,16 @@ def remove_bars(node: Node) -> tuple[Node | None, bool]:
 def read_bar(bar: Call, structure: str, text: str, split: bool = False) -> list[Bar]:
     """The terms that one ``x | g`` stands for, one for each grouping factor."""
     left, right = bar.args
+    for side in (left, right):
+        if is_operator(side, "|", "||"):
+            raise _error(
+                text,
+                side,
+                "A random term has more than one bar.",
+                "Expected (columns | group).",
+                "Write (x | g:h) for one effect for each pair of g and h,"
+                " (x | g) + (x | h) for two terms.",
+            )
     for name in variables_of(left):
         if name.name == ".":
             raise _error(

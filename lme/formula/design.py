@@ -141,7 +141,9 @@ def build_design(
     )
     sample.warn_all(FormulaWarning, parsed.warnings)
 
-    response = read_response(parsed.response, sample.raw(parsed.left), family)
+    response = read_response(
+        parsed.response, sample.raw(parsed.left), family, sample.index
+    )
     terms = _without_response(terms, parsed.response, sample)
     defaults, by_name = _contrast_options(contrasts)
     layout, X = _fixed(terms, sample, by_name, defaults)
@@ -207,10 +209,12 @@ class _Sample:
         name = deparse(node)
         if name not in self.done:
             raw = self.raw(node)
+            if isinstance(node, Name):
+                self.scope.table.refuse_date(node.name)
             value = settle(raw)
             if isinstance(value, Factor) and not is_logical(raw):
                 value = self.drop_unused(name, value)
-            check_finite(f"The variable {name}", value)
+            check_finite(f"The variable {name}", value, self.index)
             self.done[name] = value
         return self.done[name]
 
@@ -244,7 +248,7 @@ def _issue(messages: list[LMEWarning]) -> None:
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     for message in messages:
-        warnings.warn(message, stacklevel=max(level - 1, 1))
+        warnings.warn(message, stacklevel=level)
 
 
 def leaves(group_node: Node) -> Iterator[Node]:
@@ -452,6 +456,8 @@ def _random(
             known[bar.group_name] = group(bar.group, sample.raw)
         grouping, codes = known[bar.group_name]
         recipe, values = _random_columns(bar, grouping, sample, defaults)
+        if not recipe.plan.names:
+            sample.warn(FormulaWarning, f"The random term ({bar.text}) has no columns.")
         made.append((recipe, codes, values))
         if bar.split and bar.structure == "us":
             split_factors += _factors_of(recipe)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +74,7 @@ class Scope:
         if found != self.table.nrow:
             raise located(
                 FormulaError(
-                    f"The variable {name} has {found} values.",
+                    f"The variable {name} has {found} value{'s' * (found != 1)}.",
                     f"Expected {self.table.nrow}, one for each row of the data.",
                 ),
                 node,
@@ -107,6 +107,13 @@ def evaluate(node: Node, scope: Scope) -> Value:
     except LMEError as error:
         raise located(
             FormulaError(error.found, error.expected, error.remedy), node, scope.text
+        ) from error
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # Arguments that no function foresaw must not look like a fault of Python.
+        raise located(
+            FormulaError(f"{deparse(node)} cannot be computed: {error}."),
+            node,
+            scope.text,
         ) from error
 
 
@@ -238,23 +245,44 @@ def unknown_names(nodes: list[Name], scope: Scope) -> FormulaError:
     if len(names) == 1:
         found = f"The data have no column {names[0]!r}."
     else:
-        found = f"The data have no columns {', '.join(map(repr, names))}."
-    hints = [hint for name in names if (hint := near(name, columns))]
-    shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
-    remedy = " ".join(hints) or (
+        found = f"The data have no columns {_listed(map(repr, names))}."
+    # Comparing spellings takes time, which a long formula should not multiply.
+    hints = [_hint(name, columns, len(names) > 1) for name in names[:5]]
+    remedy = " ".join(hint for hint in hints if hint) or (
         "Values from outside the data come in through context={...}."
     )
     return located(
-        FormulaError(found, f"Columns: {shown or 'none'}.", remedy),
+        FormulaError(found, f"Columns: {_listed(columns) or 'none'}.", remedy),
         nodes[0],
         scope.text,
     )
+
+
+def _listed(texts: Iterable[str], limit: int = 12) -> str:
+    """The first few of `texts`, separated by commas."""
+    texts = list(texts)
+    return ", ".join(texts[:limit]) + (", ..." if len(texts) > limit else "")
+
+
+def _hint(name: str, columns: list[str], several: bool) -> str:
+    """What may have been meant by an unknown name."""
+    if name in FUNCTIONS:
+        return f"{name} is a function: {name}(...)."
+    hint = near(name, columns)
+    return f"For {name!r}: {hint}" if hint and several else hint
 
 
 def unknown_function(node: Call, scope: Scope) -> FormulaError:
     """The error for a function outside the whitelist."""
     known = [name for name in FUNCTIONS if name[0].isalpha()]
     known += [name for name, value in scope.context.items() if callable(value)]
+    doubled = {"||": "|", "&&": "&"}
+    if node.function in doubled:
+        return FormulaError(
+            f"{node.function} stands inside an expression.",
+            "In a formula it is the bar of a random term.",
+            f"Write {doubled[node.function]} for the logical operator.",
+        )
     last = node.function.rsplit(".", 1)[-1]
     hint = f"Did you mean {last!r}?" if last in known else near(node.function, known)
     return FormulaError(

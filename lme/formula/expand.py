@@ -217,6 +217,7 @@ class _Algebra:
         position = self.positions.setdefault(label, len(self.nodes))
         if position == len(self.nodes):
             self.nodes.append(node)
+            self.limit(len(self.nodes), node)
         return 1 << position
 
     def parenthesized(self, node: Call) -> list[int]:
@@ -242,7 +243,7 @@ class _Algebra:
         return terms
 
     def power(self, base: list[int], exponent: Node) -> list[int]:
-        if not isinstance(exponent, Number) or exponent.value < 2:
+        if not isinstance(exponent, Number) or not 2 <= exponent.value < 1e300:
             raise self.error(
                 exponent,
                 f"{deparse(exponent)} is not a power that a formula can have.",

@@ -25,7 +25,7 @@ from lme.formula.expand import Terms
 from lme.formula.values import Factor, Matrix, Value, as_factor, label
 
 MAX_COLUMNS = 20_000
-MAX_CELLS = 2**30
+MAX_CELLS = 2**29
 
 Floats = NDArray[np.float64]
 
@@ -133,6 +133,12 @@ def code(
         Whether the variable was logical.
     """
     if isinstance(value, Factor):
+        if len(value.levels) < 2:
+            raise DesignError(
+                f"The factor {name!r} has only one level, {value.levels[0]!r}.",
+                "A factor of the model needs at least two levels.",
+                "Leave it out, or look for rows lost to missing values or subset.",
+            )
         if spec is None:
             spec = value.contrasts
         try:
@@ -265,8 +271,8 @@ def _columns(coding: Coding, value: Value, full: bool) -> Floats:
     return value[None, :]
 
 
-def check_finite(name: str, value: Value) -> None:
-    """Refuse infinite numbers in a variable.
+def check_finite(name: str, value: Value, index: Any) -> None:
+    """Refuse infinite numbers in a variable; `index` labels its rows.
 
     Raises
     ------
@@ -278,12 +284,13 @@ def check_finite(name: str, value: Value) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(numbers.sum()):
                 return
-        infinite = ~np.isfinite(numbers)
-        if infinite.any():
-            where = int(np.flatnonzero(infinite.reshape(len(numbers), -1).any(1))[0])
+        infinite = np.flatnonzero(
+            ~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
+        )
+        if len(infinite):
             raise DataError(
-                f"{name} is infinite or not a number in {int(infinite.sum())}"
-                f" place(s), the first in used row {where}.",
+                f"{name} is infinite or not a number in {len(infinite)} row(s), the"
+                f" first is the row {index[infinite[0]]!r}.",
                 "Expected finite numbers.",
                 "Remove these rows, or change the transformation.",
             )

@@ -91,11 +91,13 @@ class _Parser:
             right, right_depth = self.expression(binding + (symbol != "^"))
             if symbol in _COMPARISONS and is_operator(left, *_COMPARISONS):
                 raise self.unexpected("Join two comparisons with &.", left)
-            if symbol == "+" and is_operator(left, "+") and _binary(left):
-                left, depth = _extend(left, right), max(depth, right_depth + 1)
-            else:
-                left = Call(symbol, (left, right), start=left.start, end=right.end)
-                depth = max(depth, right_depth) + 1
+            parts = [left, right]
+            depth = max(depth, right_depth) + 1
+            while symbol == "+" and self.accept("+"):
+                right, right_depth = self.expression(binding + 1)
+                parts.append(right)
+                depth = max(depth, right_depth + 1)
+            left = Call(symbol, tuple(parts), start=left.start, end=right.end)
             self.limit(depth)
         self.nesting -= 1
         return left, depth
@@ -205,12 +207,3 @@ class _Parser:
             position=start,
             length=length,
         )
-
-
-def _binary(node: Node) -> bool:
-    return isinstance(node, Call) and len(node.args) > 1
-
-
-def _extend(chain: Node, node: Node) -> Call:
-    assert isinstance(chain, Call)
-    return Call("+", (*chain.args, node), start=chain.start, end=node.end)

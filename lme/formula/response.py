@@ -14,7 +14,7 @@ from lme.formula.evaluation import Scope, check_names, evaluate
 from lme.formula.matrices import check_finite, is_logical, settle
 from lme.formula.parser import parse
 from lme.formula.syntax import Name, Node
-from lme.formula.values import Factor, Matrix, Value, as_double, as_value
+from lme.formula.values import Factor, Matrix, Value, as_double, as_value, describe
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def is_binomial(family: Any) -> bool:
     return name.lower() in ("binomial", "bernoulli")
 
 
-def read_response(name: str, value: Value, family: Any) -> Response:
+def read_response(name: str, value: Value, family: Any, index: Any) -> Response:
     """The response as numbers.
 
     Parameters
@@ -62,6 +62,8 @@ def read_response(name: str, value: Value, family: Any) -> Response:
         Its values in the rows used.
     family : str, object or None
         The family; binomial ones read factors, strings and two columns.
+    index : Index
+        Labels of the rows, for messages.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def read_response(name: str, value: Value, family: Any) -> Response:
     """
     binomial = is_binomial(family)
     if isinstance(value, Matrix):
-        return _counts(name, value, binomial)
+        return _counts(name, value, binomial, index)
     logical = is_logical(value)
     settled = settle(value)
     if isinstance(settled, Factor) and not logical:
@@ -78,11 +80,11 @@ def read_response(name: str, value: Value, family: Any) -> Response:
     if isinstance(settled, Factor):
         return Response(settled.codes.astype(np.float64), "logical", settled.levels)
     y = np.array(as_double(settled), dtype=np.float64)
-    check_finite(f"The response {name}", y)
+    check_finite(f"The response {name}", y, index)
     return Response(y, "numeric")
 
 
-def _counts(name: str, value: Matrix, binomial: bool) -> Response:
+def _counts(name: str, value: Matrix, binomial: bool, index: Any) -> Response:
     counts = value.values
     if not binomial or counts.shape[1] != 2:
         raise DesignError(
@@ -91,7 +93,7 @@ def _counts(name: str, value: Matrix, binomial: bool) -> Response:
             "To fit the same model to many responses, fit it to one and call"
             " refit() with the others.",
         )
-    check_finite(f"The response {name}", value)
+    check_finite(f"The response {name}", value, index)
     if (counts < 0).any():
         raise DataError(
             f"The response {name} has negative counts.",
@@ -135,10 +137,7 @@ def row_argument(
         return None, None
     node: Node | None = None
     if isinstance(given, str):
-        node = Name(given) if given in scope.table else parse(given)
-        inner = Scope(scope.table, scope.context, scope.memory, scope.learning, given)
-        check_names([node], inner)
-        value = evaluate(node, inner)
+        node, value = _expression(given, scope)
     else:
         value = _array_argument(name, given, scope)
     try:
@@ -151,6 +150,14 @@ def row_argument(
             f"Expected {scope.table.nrow} numbers, one for each row of the data.",
         )
     return numbers, node
+
+
+def _expression(given: str, scope: Scope) -> tuple[Node, Value]:
+    """The text of an argument as an expression, and its value."""
+    node: Node = Name(given) if given in scope.table else parse(given)
+    inner = Scope(scope.table, scope.context, scope.memory, scope.learning, given)
+    check_names([node], inner)
+    return node, evaluate(node, inner)
 
 
 def _array_argument(name: str, given: Any, scope: Scope) -> Value:
@@ -192,9 +199,13 @@ def selected_rows(subset: Any, scope: Scope) -> NDArray[np.intp] | None:
     if isinstance(subset, slice):
         return np.arange(nrow, dtype=np.intp)[subset]
     if isinstance(subset, str):
-        numbers, _ = row_argument("subset", subset, scope)
-        assert numbers is not None
-        return np.flatnonzero((numbers == 1) & ~np.isnan(numbers))
+        value = _expression(subset, scope)[1]
+        if not is_logical(value) or len(value) != nrow:  # type: ignore[arg-type]
+            raise DataTypeError(
+                f"subset {subset!r} is {describe(value)}.",
+                "Expected a condition for each row, such as 'x > 0'.",
+            )
+        return np.flatnonzero(as_double(value) == 1)
     if isinstance(subset, pd.Series):
         subset = _array_argument("subset", subset, scope)
     array = np.asarray(subset)

@@ -35,6 +35,7 @@ class Table:
 
     def __init__(self, data: Any) -> None:
         self._values: dict[str, Value] = {}
+        self._dates: set[str] = set()
         self._frame: Any = None
         self._index: pd.Index[Any] | None = None
         if isinstance(data, Table):
@@ -67,7 +68,7 @@ class Table:
     def _read_mapping(self, data: Mapping[Any, Any]) -> None:
         for name, column in data.items():
             try:
-                self._values[str(name)] = as_value(_plain(column))
+                self._values[str(name)] = self._convert(str(name), _plain(column))
             except DataTypeError as error:
                 raise _bad_column(str(name), error) from error
         lengths = {name: rows(value) for name, value in self._values.items()}
@@ -131,13 +132,36 @@ class Table:
             self._refuse_doubled(name)
         try:
             if isinstance(self._frame, pd.DataFrame):
-                value = _from_series(self._frame[self._lookup[name]])
+                value = self._convert(name, self._frame[self._lookup[name]])
             else:
-                value = _from_narwhals(self._frame.get_column(name))
+                value = self._convert(name, self._frame.get_column(name))
         except DataTypeError as error:
             raise _bad_column(name, error) from error
         self._values[name] = value
         return value
+
+    def _convert(self, name: str, column: Any) -> Value:
+        if _is_date(getattr(column, "dtype", None)):
+            self._dates.add(name)
+            return _from_dates(column)
+        if isinstance(column, pd.Series):
+            return _from_series(column)
+        if hasattr(column, "to_native"):
+            return _from_narwhals(column)
+        return as_value(column)
+
+    def refuse_date(self, name: str) -> None:
+        """Raise DataTypeError if the column `name` holds dates or times.
+
+        Dates may group rows; as numbers they would need a unit.
+        """
+        if name in self._dates:
+            raise DataTypeError(
+                f"The column {name!r} holds dates or times.",
+                "Expected numbers, strings, bools or categories; dates may group"
+                " rows on the right of a bar.",
+                "Make a number of it, such as the days since the first date.",
+            )
 
     def _refuse_doubled(self, name: str) -> None:
         raise DataError(
@@ -164,11 +188,13 @@ def _bad_column(name: str, error: DataTypeError) -> DataTypeError:
 
 
 def _plain(column: Any) -> Any:
-    """A column of a mapping as something that pandas or NumPy knows."""
-    if isinstance(column, pd.Series):
-        return column.array if isinstance(column.dtype, pd.CategoricalDtype) else column
-    if isinstance(column, np.ndarray | list | tuple | pd.Categorical | Factor):
+    """A column of a mapping as a Series where it is one, else as NumPy knows it."""
+    if isinstance(column, pd.Series | Factor):
         return column
+    if isinstance(column, pd.api.extensions.ExtensionArray | pd.Index):
+        return pd.Series(column)
+    if isinstance(column, np.ndarray):
+        return pd.Series(column) if column.dtype.kind in "mM" else column
     if hasattr(column, "to_numpy"):
         return column.to_numpy()
     if np.ndim(column) == 0:
@@ -176,6 +202,27 @@ def _plain(column: Any) -> Any:
             f"It is a single {type(column).__name__}.", "Expected an array."
         )
     return column
+
+
+def _is_date(dtype: Any) -> bool:
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "mM"
+    if isinstance(dtype, pd.DatetimeTZDtype | pd.PeriodDtype):
+        return True
+    if isinstance(dtype, pd.api.extensions.ExtensionDtype):
+        return dtype.kind in "mM"
+    is_temporal = getattr(dtype, "is_temporal", None)
+    return is_temporal is not None and bool(is_temporal())
+
+
+def _from_dates(series: Any) -> Factor:
+    """Dates as categories in their order, labelled as pandas writes them."""
+    if not isinstance(series, pd.Series):
+        series = pd.Series(series.to_list())
+    codes, distinct = pd.factorize(series, sort=True)
+    return Factor(
+        codes.astype(np.intp), tuple(map(str, pd.Series(distinct).astype(str)))
+    )
 
 
 def _from_series(series: pd.Series[Any]) -> Value:
@@ -204,8 +251,6 @@ def _from_categorical(array: Any) -> Factor:
 def _from_extension(series: pd.Series[Any]) -> Value:
     """Nullable, string, sparse and Arrow columns."""
     kind = getattr(series.dtype, "kind", "O")
-    if kind in "mM" or isinstance(series.dtype, pd.DatetimeTZDtype | pd.PeriodDtype):
-        return _checked(np.array([], dtype="M8[ns]"))
     if kind == "f":
         return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
     if kind in "iub" and not series.hasnans:
@@ -227,12 +272,7 @@ def _from_narwhals(series: Any) -> Value:
 
     dtype = series.dtype
     if dtype in (nw.Categorical, nw.Enum):
-        levels = [str(level) for level in series.cat.get_categories().to_list()]
-        position = {level: i for i, level in enumerate(levels)}
-        position[None] = -1  # type: ignore[index]
-        texts = series.cast(nw.String).to_list()
-        codes = np.fromiter((position[t] for t in texts), np.intp, len(texts))
-        return Factor(codes, tuple(levels))
+        return _from_categories(series)
     if dtype.is_numeric() and series.null_count() == 0:
         wanted = np.int64 if dtype.is_integer() else np.float64
         return np.asarray(series.to_numpy()).astype(wanted)
@@ -240,18 +280,31 @@ def _from_narwhals(series: Any) -> Value:
         return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
     if dtype == nw.Boolean and series.null_count() == 0:
         return np.asarray(series.to_numpy()).astype(bool)
-    if dtype.is_temporal():
-        return _checked(np.array([], dtype="M8[ns]"))
     return _checked(np.array(series.to_list(), dtype=object))
 
 
+def _from_categories(series: Any) -> Value:
+    """Categories in the order that the data give them.
+
+    A polars ``Categorical`` gives none, so that it counts as text.
+    """
+    texts = np.array(series.to_list(), dtype=object)
+    native = series.to_native()
+    levels = getattr(series.dtype, "categories", None)
+    if levels is None and hasattr(native, "unify_dictionaries"):
+        chunks = native.unify_dictionaries().chunks
+        levels = chunks[0].dictionary.to_pylist() if chunks else []
+    elif levels is None and not hasattr(native, "to_physical"):
+        levels = series.cat.get_categories().to_list()
+    if levels is None:
+        return _checked(texts)
+    ordered = bool(getattr(getattr(native, "type", None), "ordered", False))
+    position = {level: i for i, level in enumerate(levels)} | {None: -1}
+    codes = np.fromiter((position[text] for text in texts), np.intp, len(texts))
+    return Factor(codes, tuple(map(label, levels)), ordered)
+
+
 def _checked(values: NDArray[Any]) -> Value:
-    if values.dtype.kind in "mM":
-        raise DataTypeError(
-            "It holds dates or times.",
-            "Expected numbers, strings, bools or categories.",
-            "Convert it: to numbers for a slope, to strings for a grouping factor.",
-        )
     if values.dtype.kind == "c":
         raise DataTypeError("It holds complex numbers.", "Expected real numbers.")
     return as_value(values)
