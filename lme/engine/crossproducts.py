@@ -8,7 +8,7 @@ factor, or of an observed pair of levels of two factors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -110,8 +110,7 @@ def _products(index: NDArray[np.intp], size: int, left: Array, right: Array) -> 
     n, p1 = left.shape
     p2 = right.shape[1]
     if p1 == p2 == 1:
-        weights = left[:, 0] if right is left else None
-        flat = left[:, 0] * right[:, 0] if weights is None else weights * weights
+        flat = left[:, 0] * right[:, 0]
         return np.bincount(index, flat, size).reshape(size, 1, 1)
     width = p1 * p2
     if n * width <= _CHUNK and width <= 16:
@@ -167,8 +166,72 @@ def project(factor: Factor, dense: Array) -> Array:
     return out
 
 
+@dataclass(frozen=True)
+class Pattern:
+    """Which levels occur together, and in which rows: fixed for a model.
+
+    Attributes
+    ----------
+    factors : tuple of Factor
+    pairs : dict of (f, g) with f < g to (rows, cols, index)
+        Levels of each observed pair, and the pair of every row of the data.
+    """
+
+    factors: tuple[Factor, ...]
+    pairs: dict[
+        tuple[int, int], tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+    ]
+
+    def cross_products(
+        self, dense: Array, weights: Array | None = None
+    ) -> CrossProducts:
+        """``[Z D]' W [Z D]`` in one pass over the rows.
+
+        Parameters
+        ----------
+        dense : (n, r) array
+            Further columns D; r may be 0.
+        weights : (n,) array, optional
+            Diagonal of W.
+        """
+        heavy = self.factors
+        right = dense
+        if weights is not None:
+            column = weights[:, None]
+            heavy = tuple(
+                replace(factor, values=factor.values * column)
+                for factor in self.factors
+            )
+            right = dense * column
+        pairs = {}
+        for (f, g), (rows, cols, index) in self.pairs.items():
+            first, second = heavy[f], self.factors[g]
+            blocks = _products(index, rows.size, first.values, second.values)
+            pairs[f, g] = Pairs(rows, cols, blocks, (first.levels, second.levels))
+        return CrossProducts(
+            levels=tuple(factor.levels for factor in self.factors),
+            widths=tuple(factor.values.shape[1] for factor in self.factors),
+            diagonal=tuple(
+                _products(light.codes, light.levels, left.values, light.values)
+                for left, light in zip(heavy, self.factors, strict=True)
+            ),
+            pairs=pairs,
+            dense=tuple(project(factor, right) for factor in self.factors),
+            gram=dense.T @ right,
+        )
+
+
+def pattern(factors: Sequence[Factor]) -> Pattern:
+    """Find the pairs of levels that occur together."""
+    pairs = {}
+    for g, second in enumerate(factors):
+        for f, first in enumerate(factors[:g]):
+            pairs[f, g] = _observed(first, second)
+    return Pattern(tuple(factors), pairs)
+
+
 def cross_products(factors: Sequence[Factor], X: Array, y: Array) -> CrossProducts:
-    """Form the cross-products in one pass over the rows.
+    """``[Z X y]'[Z X y]`` in one pass over the rows.
 
     Parameters
     ----------
@@ -177,25 +240,7 @@ def cross_products(factors: Sequence[Factor], X: Array, y: Array) -> CrossProduc
     y : (n,) array
         All already multiplied by the square roots of the weights.
     """
-    dense = np.column_stack([X, y])
-    pairs = {}
-    for g, second in enumerate(factors):
-        for f, first in enumerate(factors[:g]):
-            rows, cols, index = _observed(first, second)
-            blocks = _products(index, rows.size, first.values, second.values)
-            shape = first.levels, second.levels
-            pairs[f, g] = Pairs(rows, cols, blocks, shape)
-    return CrossProducts(
-        levels=tuple(factor.levels for factor in factors),
-        widths=tuple(factor.values.shape[1] for factor in factors),
-        diagonal=tuple(
-            _products(factor.codes, factor.levels, factor.values, factor.values)
-            for factor in factors
-        ),
-        pairs=pairs,
-        dense=tuple(project(factor, dense) for factor in factors),
-        gram=dense.T @ dense,
-    )
+    return pattern(factors).cross_products(np.column_stack([X, y]))
 
 
 def multiply(A: CrossProducts, vectors: Sequence[Array]) -> tuple[list[Array], Array]:
