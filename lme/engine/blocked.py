@@ -22,7 +22,7 @@ from lme.engine.coupling import (
     sum_products,
 )
 from lme.engine.crossproducts import CrossProducts
-from lme.engine.dense import DenseStage
+from lme.engine.dense import DenseStage, symmetric_from_lower
 from lme.engine.kernel import Schur
 from lme.engine.stages import (
     Stage,
@@ -51,8 +51,12 @@ class Blocked:
     name = "blocked"
 
     def __init__(self, cross: CrossProducts) -> None:
-        self.cross = cross
         self.chain, self.rest = plan(cross)
+        self.load(cross)
+
+    def load(self, cross: CrossProducts) -> None:
+        """Take other values on the same pattern."""
+        self.cross = cross
         self.dense = DenseStage(cross, self.rest) if self.rest else None
         self._couplings = [self._couple(f) for f in self.chain]
         self._links = [self._link(i) for i in range(len(self.chain))]
@@ -78,12 +82,14 @@ class Blocked:
         out = {}
         for j in range(i + 1, len(self.chain)):
             pair = self.cross.between(f, self.chain[j])
-            count = pair.rows.size
+            # Every level has one parent: by level, the pairs are the parents.
+            order = np.argsort(pair.rows)
+            parents, count = pair.cols[order], pair.rows.size
             link = sparse.csr_matrix(
-                (np.ones(count), (pair.cols, pair.rows)),
+                (np.ones(count), (parents, np.arange(count))),
                 shape=(self.cross.levels[self.chain[j]], count),
             )
-            out[j] = (pair.cols, link, pair.blocks)
+            out[j] = (parents, link, pair.blocks[order])
         return out
 
     def _fresh(self) -> list[Stage]:
@@ -161,7 +167,75 @@ class Blocked:
         if len(self.stages) == 1:
             stage = self.stages[0]
             return [(stage, quadratic(stage, XXbar, RXbar, RRbar))]
-        return backward(self.stages, XXbar, RXbar, RRbar)
+        return backward(self.stages, XXbar, RXbar, RRbar)[0]
+
+    def inverse(self) -> tuple[list[Array], dict[tuple[int, int], Array]]:
+        """``Lambda M^-1 Lambda'`` where A has entries: by level, by pair of levels.
+
+        Returns
+        -------
+        diagonal : list of (l, p, p) arrays
+        pairs : dict of (f, g) with f < g to (m, p_f, p_g) arrays
+            In the order of the pairs of the cross-products.
+        """
+        px = len(self.cross.gram)
+        diagonal: dict[int, Array] = {}
+        full = RXbar = None
+        if self.dense is not None:
+            parts, lower = self.dense.blocks()
+            full = symmetric_from_lower(lower)
+            RXbar = np.zeros((self.dense.m, px))
+            diagonal.update(zip(self.rest, parts, strict=True))
+        if len(self.stages) == 1:
+            stage = self.stages[0]
+            Pbar = quadratic(stage, np.zeros((px, px)), RXbar, full)
+            diagonal[stage.factor] = stage.P - stage.P @ Pbar @ stage.P
+            links: dict[tuple[int, int], Array] = {}
+            mixed = {}
+            if stage.B is not None and full is not None:
+                mixed[0] = -batched_product(stage.P, stage.B.right(full))
+        else:
+            _, diag, links, mixed = backward(
+                self.stages, np.zeros((px, px)), RXbar, full
+            )
+            diagonal.update(
+                (stage.factor, diag[i]) for i, stage in enumerate(self.stages)
+            )
+        pairs = {
+            (f, g): self._pair_inverse(f, g, full, links, mixed)
+            for f, g in self.cross.pairs
+        }
+        return [diagonal[f] for f in range(len(self.cross.levels))], pairs
+
+    def _pair_inverse(
+        self,
+        f: int,
+        g: int,
+        full: Array | None,
+        links: dict[tuple[int, int], Array],
+        mixed: dict[int, Array],
+    ) -> Array:
+        """Blocks of the inverse for the observed pairs of levels of two factors."""
+        pair = self.cross.pairs[f, g]
+        _, p, width = pair.blocks.shape
+        if f in self.chain and g in self.chain:
+            i, j = self.chain.index(f), self.chain.index(g)
+            if i < j:
+                return links[i, j][pair.rows]
+            return links[j, i][pair.cols].transpose(0, 2, 1)
+        if self.dense is None or full is None:
+            raise ValueError("A factor is neither batched nor dense.")
+        starts = dict(zip(self.rest, self.dense.offsets, strict=True))
+        if f in self.chain:
+            columns = starts[g] + pair.cols[:, None] * width + np.arange(width)
+            block = mixed[self.chain.index(f)]
+            return block[pair.rows[:, None], :, columns].transpose(0, 2, 1)
+        rows = starts[f] + pair.rows[:, None] * p + np.arange(p)
+        if g in self.chain:
+            block = mixed[self.chain.index(g)]
+            return block[pair.cols[:, None], :, rows]
+        columns = starts[g] + pair.cols[:, None] * width + np.arange(width)
+        return full[rows[:, :, None], columns[:, None, :]]
 
     def solve(self, rhs: Sequence[Array]) -> list[Array]:
         """``Lambda M^-1 Lambda' r`` for r given per factor as (l, p, r) arrays."""

@@ -57,15 +57,10 @@ class Pairs:
         """The transpose of `matrix`, by rows too."""
         return self.matrix.T.tocsr()
 
-    def transpose(self) -> Pairs:
-        """The same products with the factors' roles exchanged."""
-        order = np.lexsort((self.rows, self.cols))
-        return Pairs(
-            self.cols[order],
-            self.rows[order],
-            np.ascontiguousarray(self.blocks[order].transpose(0, 2, 1)),
-            self.shape[::-1],
-        )
+    def swapped(self) -> Pairs:
+        """The same products with the factors' roles exchanged; not sorted."""
+        blocks = self.blocks.transpose(0, 2, 1)
+        return Pairs(self.cols, self.rows, blocks, self.shape[::-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +96,8 @@ class CrossProducts:
         )
 
     def between(self, f: int, g: int) -> Pairs:
-        """``Z_f' Z_g`` for any two different factors."""
-        return self.pairs[f, g] if f < g else self.pairs[g, f].transpose()
+        """``Z_f' Z_g`` for any two different factors; sorted only if f < g."""
+        return self.pairs[f, g] if f < g else self.pairs[g, f].swapped()
 
 
 def _products(index: NDArray[np.intp], size: int, left: Array, right: Array) -> Array:

@@ -130,8 +130,13 @@ def pass_on(stages: list[Stage], i: int, PX: Array) -> None:
 
 def backward(
     stages: list[Stage], XXbar: Array, RXbar: Array | None, RRbar: Array | None
-) -> list[tuple[Stage, Array]]:
-    """Adjoint of a chain: each stage with its ``Pbar``.
+) -> tuple[
+    list[tuple[Stage, Array]],
+    dict[int, Array],
+    dict[tuple[int, int], Array],
+    dict[int, Array],
+]:
+    """Adjoint of a chain: each stage with its ``Pbar``, and the adjoint blocks.
 
     Adjoint blocks are those of the full symmetric matrix, so a block off the
     diagonal stands for itself and its mirror image.
@@ -181,4 +186,4 @@ def backward(
         for j in later:
             Wbar[i, j] = -(stage.P @ VW[j])
         out.append((stage, Pbar))
-    return out
+    return out, Abar, Wbar, Bbar
