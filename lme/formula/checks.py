@@ -55,7 +55,8 @@ def _as_many_effects_as_rows(design: Design) -> Message | None:
     n = design.y.size
     for term in design.terms:
         q = len(term.levels) * len(term.columns)
-        if q >= n:
+        # One column has an effect a level: that is the other check's business.
+        if q >= n and len(term.columns) > 1:
             return (
                 f"There are {n} observations and {q} random effects for the term "
                 f"({_left_side(term.columns)} | {term.group}).",
