@@ -509,18 +509,17 @@ def test_start_and_verbose(sleep, caplog):
     [
         ("y ~ x + (x || g)", ". ~ . - (0 + x | g)", "y ~ x + (1 | g)"),
         ("y ~ x + (1 | g)", "log(.) ~ .", "log(y) ~ x + (1 | g)"),
-        ("y ~ x * z + (1 | g)", "~ . - x:z", "y ~ x * z + (1 | g) - x:z"),
+        ("y ~ x * z + (1 | g)", "~ . - x:z", "y ~ x + z + (1 | g)"),
         ("y ~ x + (1 | g)", ". ~ . - (1 | g) + (x | g)", "y ~ x + (x | g)"),
         ("y ~ x + (1 | g)", "z ~ 1 + (1 | h)", "z ~ 1 + (1 | h)"),
-        ("y ~ x + z + (1 | g)", ". ~ . - (x + z)", "y ~ x + z + (1 | g) - x - z"),
-        ("y ~ x + (1 | g)", ". ~ . - 1", "y ~ x + (1 | g) - 1"),
-        ("y ~ (1 | g)", ". ~ . - (1 | g)", "y ~ 1"),
-        ("y ~ (1 | g)", ". ~ -1 + (x | g)", "y ~ 1 - 1 + (x | g)"),
-        ("y ~ x + (1 | g)", "~ .:w + (1 | g)", "y ~ (x):w + (1 | g)"),
+        ("y ~ x + z + (1 | g)", ". ~ . - (x + z)", "y ~ 1 + (1 | g)"),
+        ("y ~ x + (1 | g)", ". ~ . - 1", "y ~ 0 + x + (1 | g)"),
     ],
 )
 def test_revised_formulas(old, new, expected):
-    assert revise(old, new) == expected
+    found, right = lme.parse_formula(revise(old, new)), lme.parse_formula(expected)
+    for part in ("response", "fixed", "intercept", "random"):
+        assert getattr(found, part) == getattr(right, part)
 
 
 def test_revisions_that_cannot_be(sleep):
