@@ -101,7 +101,7 @@ def expand_double_bars(node: Node, text: str = "") -> Node:
             else:
                 pieces.append(parentheses(bar))
         return parentheses(addition(pieces)) if len(pieces) > 1 else pieces[0]
-    if isinstance(node, Call) and _is_algebra(node):
+    if isinstance(node, Call) and is_algebra(node):
         args = tuple(expand_double_bars(arg, text) for arg in node.args)
         return Call(node.function, args, node.keys, node.start, node.end)
     return node
@@ -142,7 +142,7 @@ def find_bars(node: Node, text: str, adding: bool = True) -> Iterator[tuple[Call
             )
         assert isinstance(inner, Call)
         yield inner, structure
-    elif isinstance(node, Call) and _is_algebra(node):
+    elif isinstance(node, Call) and is_algebra(node):
         for i, arg in enumerate(node.args):
             removed = node.function == "-" and i == len(node.args) - 1
             yield from find_bars(arg, text, adding and not removed)
@@ -175,7 +175,7 @@ def remove_bars(node: Node) -> tuple[Node | None, bool]:
     """
     if is_bar(node):
         return None, False
-    if not isinstance(node, Call) or not _is_algebra(node):
+    if not isinstance(node, Call) or not is_algebra(node):
         return node, False
     parts = [remove_bars(arg) for arg in node.args]
     differs = any(flag for _, flag in parts)
@@ -300,7 +300,8 @@ def _check_group(node: Node, bar: Call, text: str) -> None:
     )
 
 
-def _is_algebra(node: Call) -> bool:
+def is_algebra(node: Call) -> bool:
+    """Whether `node` is an operator that combines terms, or parentheses."""
     return node.function in ("+", "-", "*", "/", ":", "^", "%in%", "(")
 
 
