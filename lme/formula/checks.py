@@ -169,7 +169,9 @@ def severities(checks: str | Mapping[str, str] | None) -> dict[str, str]:
     found = {name: check.default for name, check in CHECKS.items()}
     aliases = {check.lme4: name for name, check in CHECKS.items()}
     for name, severity in dict(checks).items():
-        ours = aliases.get(name, name)
+        # lme4's names may be written with underscores, and without "check".
+        dotted = str(name).replace("_", ".")
+        ours = aliases.get(dotted) or aliases.get(f"check.{dotted}", name)
         if ours not in CHECKS:
             raise OptionError(
                 f"checks: there is no check {name!r}.",
