@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lme.engine.crossproducts import CrossProducts
 from lme.engine.lmm import Problem
+from lme.engine.relcov import Template
 
 Array = NDArray[np.float64]
 
@@ -18,28 +20,40 @@ _SHRINK = 4.0
 
 
 def start(problem: Problem) -> Array:
-    """Moment estimates of theta in the internal basis, (k,).
+    """Moment estimates of theta of a linear model in the internal basis, (k,).
+
+    The residual variance comes from sweeping out the group means of one factor after
+    the other.
+    """
+    sigma2 = _swept_variance(problem)
+    return estimate(problem.cross, problem.template, problem.n, sigma2)
+
+
+def estimate(cross: CrossProducts, template: Template, n: int, sigma2: float) -> Array:
+    """Moment estimates of theta at a given residual variance, (k,).
+
+    Parameters
+    ----------
+    cross : CrossProducts
+        With an orthonormal basis of X and the least-squares residual.
+    template : Template
+    n : int
+        Number of rows.
+    sigma2 : float
 
     Notes
     -----
-    The residual variance comes from sweeping out the group means of one factor after
-    the other. With N the projection orthogonal to X, ``Z_f`` the columns of factor f
+    With N the projection orthogonal to X, ``Z_f`` the columns of factor f
     and ``W_f = (Z_f'Z_f + c I)^-1``, which shrinks as modes are, ``r_f = W_f Z_f'N y``
     has ``E |r_f|^2 = sum_g t_g |W_f Z_f' N Z_g|^2 + sigma^2 |W_f Z_f' N|^2`` where
     ``t_g`` is the mean variance of factor g: K linear equations (a MINQUE; Rao 1971,
     doi:10.1016/0047-259X(71)90019-4). Each estimate is kept away from zero, where the
     criterion is stationary in theta.
     """
-    cross, template = problem.cross, problem.template
-    sigma2 = _swept_variance(problem)
-    weights = [
-        np.linalg.inv(A + _SHRINK * np.eye(A.shape[1])) for A in cross.diagonal
-    ]
-    sums = [
-        W @ dense[:, :, -1:] for W, dense in zip(weights, cross.dense, strict=True)
-    ]
+    weights = [np.linalg.inv(A + _SHRINK * np.eye(A.shape[1])) for A in cross.diagonal]
+    sums = [W @ dense[:, :, -1:] for W, dense in zip(weights, cross.dense, strict=True)]
     noise = [W @ A @ W for W, A in zip(weights, cross.diagonal, strict=True)]
-    products, own = _projected_products(problem, weights, noise)
+    products, own = _projected_products(cross, weights, noise)
     moments = np.array([float(np.vdot(r, r)) for r in sums])
     variances = _nonnegative(products, moments - sigma2 * own) / sigma2
     theta = np.empty(template.size)
@@ -53,7 +67,7 @@ def start(problem: Problem) -> Array:
         S = S[slot.columns, slot.columns]
         values, vectors = np.linalg.eigh(S)
         # What one standard error of a level's mean would look like, at most.
-        least = min(0.02, cross.levels[f] / problem.n)
+        least = min(0.02, cross.levels[f] / n)
         floor = max(0.05 * float(values[-1]), 0.05 * variances[f], least)
         S = (vectors * np.clip(values, floor, 1e6)) @ vectors.T
         if slot.structure.basis == "triangular":
@@ -92,11 +106,10 @@ def _swept_variance(problem: Problem) -> float:
 
 
 def _projected_products(
-    problem: Problem, weights: list[Array], noise: list[Array]
+    cross: CrossProducts, weights: list[Array], noise: list[Array]
 ) -> tuple[Array, Array]:
     """``|W_f Z_f' N Z_g|^2`` (K, K) and ``|W_f Z_f' N|^2`` (K,), Frobenius norms."""
-    cross = problem.cross
-    px = problem.p
+    px = cross.gram.shape[0] - 1
     columns = [D[:, :, :px] for D in cross.dense]
     flat = [np.reshape(D, (-1, px)) for D in columns]
     grams = [D.T @ D for D in flat]
