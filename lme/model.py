@@ -373,7 +373,7 @@ def lmer(
     dtype: float64
     >>> res.VarCorr()
     Groups   Name        Variance Std.Dev.  Corr
-    Subject  (Intercept)   612.10   24.741
+    Subject  (Intercept)   612.09   24.740
              Days           35.07    5.922 0.066
     Residual               654.94   25.592
     """

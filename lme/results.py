@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from lme.model import LMM
 
 Array = NDArray[np.float64]
+
+
+def _computed(function: Callable[[Fit], Any], doc: str) -> property:
+    return property(lambda result: function(result.fit_record), doc=doc)
+
+
+def _recorded(name: str, doc: str) -> property:
+    return _computed(attrgetter(name), doc)
 
 
 class LMMResults(LikelihoodModelResults, ResultMixin):
@@ -67,15 +76,12 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
 
     # --- likelihood and counting ------------------------------------------------
 
-    @property
-    def reml(self) -> bool:
-        """Whether the restricted likelihood was maximized."""
-        return self.fit_record.reml
-
-    @property
-    def objective(self) -> float:
-        """The minimized criterion: -2 log-likelihood, or the REML criterion."""
-        return self.fit_record.objective
+    reml = _recorded("reml", "Whether the restricted likelihood was maximized.")
+    objective = _recorded(
+        "objective", "The minimized criterion: -2 log-likelihood, or REML criterion."
+    )
+    sigma = _recorded("sigma", "Residual standard deviation.")
+    convergence = _recorded("convergence", "The verdict on the search, with evidence.")
 
     @property
     def llf(self) -> float:
@@ -93,35 +99,24 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
             self._need_data("deviance")
         return -2 * estimates.log_likelihood(self.fit_record, reml=False)
 
-    @property
-    def aic(self) -> float:
-        """Akaike's criterion; from the REML criterion for a REML fit, as in lme4."""
-        return estimates.aic(self.fit_record)
-
-    @property
-    def aicc(self) -> float:
-        """Akaike's criterion with the correction for small samples."""
-        return estimates.aicc(self.fit_record)
-
-    @property
-    def bic(self) -> float:
-        """Schwarz's criterion, with n the number of rows used."""
-        return estimates.bic(self.fit_record)
-
-    @property
-    def npar(self) -> int:
-        """Number of parameters: fixed effects, theta and sigma."""
-        return estimates.parameter_count(self.fit_record)
+    aic = _computed(
+        estimates.aic, "Akaike's criterion; of the REML criterion, if REML."
+    )
+    aicc = _computed(estimates.aicc, "Akaike's criterion, corrected for small samples.")
+    bic = _computed(estimates.bic, "Schwarz's criterion, with n the rows used.")
+    npar = _computed(
+        estimates.parameter_count, "Number of fixed effects, theta and sigma."
+    )
 
     @property
     def df_modelwc(self) -> int:
         """The name of `npar` in statsmodels."""
-        return self.npar
+        return int(self.npar)
 
     @property
     def df_resid(self) -> int:
         """``nobs - npar``, as lme4 counts; OLS in statsmodels has ``nobs - p``."""
-        return int(self.nobs) - self.npar
+        return int(self.nobs) - int(self.npar)
 
     @property
     def ngroups(self) -> pd.Series:
@@ -136,11 +131,6 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
         return pd.Series(
             self.fit_record.theta, index=components.theta_names(self.fit_record)
         )
-
-    @property
-    def sigma(self) -> float:
-        """Residual standard deviation."""
-        return self.fit_record.sigma
 
     def fixef(self, *, add_dropped: bool = False) -> pd.Series:
         """Fixed effects; with `add_dropped`, NaN for dropped columns."""
@@ -210,11 +200,6 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
     def is_singular(self) -> bool:
         """Whether a variance is estimated as zero or a correlation as 1 or -1."""
         return bool(self.fit_record.convergence.singular)
-
-    @property
-    def convergence(self) -> Any:
-        """The verdict on the search, with its evidence."""
-        return self.fit_record.convergence
 
     @property
     def trace(self) -> pd.DataFrame:
@@ -304,6 +289,19 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
             columns=["statistic", "pvalue", "df_constraint"],
         )
         return WaldTestResults(None, "chi2", None, table=frame)
+
+    def t_test_pairwise(self, *args: Any, **kwargs: Any) -> Any:
+        """Not available: it needs a patsy design. Use `t_test` with contrasts."""
+        raise FitError(
+            "t_test_pairwise is not available: it reads factors from patsy.",
+            remedy="Test differences by name, such as t_test('fb - fc = 0').",
+        )
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> Any:
+        """Not available: the base class would draw rows, which are dependent here."""
+        raise FitError(
+            "bootstrap is not available: drawing rows would break up the groups."
+        )
 
     # --- again ------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from lme.inference.components import variance_components
 from lme.inference.text import abbreviate, escape, html_table, number, p_value, table
 from lme.report.tables import Report, simple_table
 
+FORMULA_WIDTH = 68
 MAX_CORRELATIONS = 20
 """Number of fixed effects up to which their correlations are printed."""
 
@@ -81,7 +83,8 @@ def summarize(
 
 def _description(fit: Fit, data_name: str) -> Any:
     verdict = fit.convergence
-    rows = [["Formula:", fit.design.formula]]
+    lines = wrap(fit.design.formula, FORMULA_WIDTH, break_long_words=False) or [""]
+    rows = [["Formula:", lines[0]], *(["", line] for line in lines[1:])]
     if data_name:
         rows.append(["Data:", data_name])
     used = "REML" if fit.reml else "ML"

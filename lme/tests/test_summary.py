@@ -117,6 +117,16 @@ def test_short_form():
     ]
 
 
+def test_long_formulas_are_wrapped():
+    frame = data("sleepstudy")
+    terms = [f"I(Days^{k} / {10**k})" for k in range(2, 9)]
+    formula = f"Reaction ~ Days + {' + '.join(terms)} + (1 | Subject)"
+    lines = lme.lmer(formula, frame).fit().summary().as_text().splitlines()
+    assert max(map(len, lines[:8])) <= 90
+    assert lines[2].startswith("Formula:  Reaction ~ Days")
+    assert lines[3].startswith("          ") and "I(Days^8" in lines[3] + lines[4]
+
+
 def test_options(res):
     text = res.summary(alpha=0.1, correlation=False, digits=6).as_text()
     assert "[0.05     0.95]" in text
