@@ -5,18 +5,14 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import (
-    DataError,
     DataTypeError,
-    DataWarning,
     FormulaError,
     FormulaWarning,
     LMEWarning,
@@ -25,17 +21,15 @@ from lme.errors import (
 )
 from lme.formula.bars import Bar
 from lme.formula.coding import ContrastSpec
-from lme.formula.evaluation import Scope, check_names, new_missing
+from lme.formula.evaluation import Scope, check_names
 from lme.formula.expand import Terms
 from lme.formula.groups import Grouping, group, level_order
 from lme.formula.matrices import (
     Coding,
-    check_finite,
     code,
     fill,
     is_logical,
     plan,
-    settle,
 )
 from lme.formula.parts import Formula, parse_formula
 from lme.formula.recipe import RandomRecipe, Recipe, offset_of
@@ -45,8 +39,8 @@ from lme.formula.response import (
     is_binomial,
     read_response,
     row_argument,
-    selected_rows,
 )
+from lme.formula.sample import Sample, complete_cases
 from lme.formula.syntax import (
     Call,
     Name,
@@ -57,7 +51,7 @@ from lme.formula.syntax import (
     variables_of,
 )
 from lme.formula.table import Table
-from lme.formula.values import Factor, Value, as_factor, missing, take
+from lme.formula.values import Factor, Value, as_factor
 
 __all__ = ["Design", "NewRows", "RandomTerm", "build_design"]
 
@@ -136,7 +130,7 @@ def build_design(
     check_names(nodes, scope)
     weight_values, _ = row_argument("weights", weights, scope)
     offset_values, offset_node = row_argument("offset", offset, scope)
-    sample = _complete_cases(
+    sample = complete_cases(
         nodes, scope, subset, na_action, weight_values, offset_values
     )
     sample.warn_all(FormulaWarning, parsed.warnings)
@@ -181,63 +175,6 @@ def build_design(
         trials=response.trials,
         offset_given=offset is not None and offset_node is None,
     )
-
-
-@dataclass
-class _Sample:
-    """The rows used, and the variables in them."""
-
-    scope: Scope
-    rows: Codes | None
-    index: pd.Index[Any]
-    full_index: pd.Index[Any]
-    kept: NDArray[np.bool_]
-    dropped: Codes
-    warnings: list[LMEWarning] = field(default_factory=list)
-    done: dict[str, Value] = field(default_factory=dict)
-
-    @property
-    def nrow(self) -> int:
-        return len(self.index)
-
-    def raw(self, node: Node) -> Value:
-        value = self.scope.value(node)
-        return value if self.rows is None else take(value, self.rows)
-
-    def settled(self, node: Node) -> Value:
-        """The variable in its final form, finite and without unused levels."""
-        name = deparse(node)
-        if name not in self.done:
-            raw = self.raw(node)
-            if isinstance(node, Name):
-                self.scope.table.refuse_date(node.name)
-            value = settle(raw)
-            if isinstance(value, Factor) and not is_logical(raw):
-                value = self.drop_unused(name, value)
-            check_finite(f"The variable {name}", value, self.index)
-            self.done[name] = value
-        return self.done[name]
-
-    def drop_unused(self, name: str, factor: Factor) -> Factor:
-        reduced = factor.drop_unused()
-        if reduced is factor or factor.contrasts is None:
-            return reduced
-        self.warn(
-            DataWarning,
-            f"{name} lost its contrasts together with the levels that no row has."
-            f" Write contrasts={{...}} to code the remaining {len(reduced.levels)}.",
-        )
-        return replace(reduced, contrasts=None)
-
-    def pick(self, values: Floats | None) -> Floats | None:
-        return values if values is None or self.rows is None else values[self.rows]
-
-    def warn(self, kind: type[LMEWarning], message: str) -> None:
-        self.warnings.append(kind(message))
-
-    def warn_all(self, kind: type[LMEWarning], messages: tuple[str, ...]) -> None:
-        for message in messages:
-            self.warn(kind, message)
 
 
 def _issue(messages: list[LMEWarning]) -> None:
@@ -290,76 +227,7 @@ def _no_random_terms(formula: Formula) -> FormulaError:
     )
 
 
-def _complete_cases(
-    nodes: list[Node],
-    scope: Scope,
-    subset: Any,
-    na_action: str,
-    *arguments: Floats | None,
-) -> _Sample:
-    """The rows of `subset` in which nothing is missing."""
-    nrow = scope.table.nrow
-    lost: NDArray[np.bool_] | None = None
-    culprits: dict[str, int] = {}
-    created: list[str] = []
-    with np.errstate(all="ignore"):
-        for name, node in {deparse(node): node for node in nodes}.items():
-            absent = _absent(scope.value(node))
-            if absent is None:
-                continue
-            culprits[name] = int(absent.sum())
-            lost = absent if lost is None else lost | absent
-            count = new_missing(node, scope)
-            if count:
-                created.append(f"{name} is not a number in {count} row(s).")
-    for values in arguments:
-        absent = None if values is None else _absent(values)
-        if absent is not None:
-            lost = absent if lost is None else lost | absent
-    chosen = selected_rows(subset, scope)
-    index = scope.table.index
-    full_index = index if chosen is None else index[chosen]
-    if lost is None:
-        kept, rows = np.ones(len(full_index), dtype=bool), chosen
-        dropped = np.empty(0, dtype=np.intp)
-    else:
-        kept = ~lost if chosen is None else ~lost[chosen]
-        positions = np.arange(nrow, dtype=np.intp) if chosen is None else chosen
-        rows, dropped = positions[kept], positions[~kept]
-    if not kept.any():
-        raise _no_rows(nrow, len(full_index), culprits)
-    if na_action == "fail" and len(dropped):
-        named = ", ".join(f"{name} ({count})" for name, count in culprits.items())
-        raise DataError(
-            f"{len(dropped)} row(s) have missing values: {named}.",
-            "na_action='fail' expects none.",
-        )
-    used = full_index if kept.all() else full_index[kept]
-    sample = _Sample(scope, rows, used, full_index, kept, dropped)
-    sample.warn_all(DataWarning, tuple(created))
-    return sample
-
-
-def _absent(value: Value) -> NDArray[np.bool_] | None:
-    """Where a value is missing; None when it is nowhere."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "bi":
-        return None
-    absent = missing(value)
-    return absent if absent.any() else None
-
-
-def _no_rows(nrow: int, selected: int, culprits: dict[str, int]) -> DataError:
-    if nrow == 0:
-        found = "The data have no rows: 0 (non-NA) cases."
-    elif selected == 0:
-        found = f"subset selects none of the {nrow} rows: 0 (non-NA) cases."
-    else:
-        named = ", ".join(f"{k} in {v} row(s)" for k, v in culprits.items())
-        found = f"Every row has a missing value: 0 (non-NA) cases. Missing: {named}."
-    return DataError(found, "Expected rows in which every variable has a value.")
-
-
-def _without_response(terms: Terms, response: str, sample: _Sample) -> Terms:
+def _without_response(terms: Terms, response: str, sample: Sample) -> Terms:
     if response not in terms.variables:
         return terms
     own = 1 << terms.variables.index(response)
@@ -396,7 +264,7 @@ def _contrast_options(
 def _coding(
     node: Node,
     value: Value,
-    sample: _Sample,
+    sample: Sample,
     defaults: tuple[ContrastSpec, ContrastSpec],
     by_name: Mapping[str, ContrastSpec],
 ) -> Coding:
@@ -414,7 +282,7 @@ def _coding(
 
 def _fixed(
     terms: Terms,
-    sample: _Sample,
+    sample: Sample,
     by_name: Mapping[str, ContrastSpec],
     defaults: tuple[ContrastSpec, ContrastSpec],
 ) -> tuple[Any, Floats]:
@@ -446,7 +314,7 @@ def _check_contrast_names(
 
 
 def _random(
-    formula: Formula, sample: _Sample, defaults: tuple[ContrastSpec, ContrastSpec]
+    formula: Formula, sample: Sample, defaults: tuple[ContrastSpec, ContrastSpec]
 ) -> tuple[tuple[RandomRecipe, ...], tuple[RandomTerm, ...]]:
     known: dict[str, tuple[Grouping, Codes]] = {}
     made = []
@@ -484,7 +352,7 @@ def _random(
 def _random_columns(
     bar: Bar,
     grouping: Grouping,
-    sample: _Sample,
+    sample: Sample,
     defaults: tuple[ContrastSpec, ContrastSpec],
 ) -> tuple[RandomRecipe, Floats]:
     terms = bar.terms

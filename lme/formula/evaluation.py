@@ -9,13 +9,8 @@ from typing import Any
 import numpy as np
 
 from lme.errors import FormulaError, LMEError, near
-from lme.formula.functions import (
-    CONSTANTS,
-    FUNCTIONS,
-    RESERVED,
-    Function,
-    as_function,
-)
+from lme.formula.calls import Function, as_function
+from lme.formula.functions import CONSTANTS, FUNCTIONS, RESERVED
 from lme.formula.syntax import Call, Name, Node, Number, String, deparse
 from lme.formula.table import Table
 from lme.formula.values import (

@@ -12,7 +12,7 @@ Chambers, J. M. and Hastie, T. J. (1992). Statistical Models in S, chapter 2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,6 +202,19 @@ def plan(terms: Terms, codings: Sequence[Coding | None], nrow: int) -> Plan:
         blocks.append(tuple(block))
     return Plan(
         tuple(codings), tuple(blocks), terms.intercept, tuple(names), tuple(assign)
+    )
+
+
+def restrict(layout: Plan, columns: Iterable[int]) -> Plan:
+    """The part of `layout` that makes the terms to which `columns` belong."""
+    numbers = {layout.assign[j] for j in columns}
+    kept = [j for j, number in enumerate(layout.assign) if number in numbers]
+    return Plan(
+        layout.codings,
+        tuple(b for i, b in enumerate(layout.blocks, 1) if i in numbers),
+        layout.intercept and 0 in numbers,
+        tuple(layout.names[j] for j in kept),
+        tuple(layout.assign[j] for j in kept),
     )
 
 

@@ -3,25 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from lme.errors import DataError
+from lme.errors import DataError, OptionError
 from lme.formula.bars import Bar
-from lme.formula.evaluation import Scope
+from lme.formula.evaluation import Scope, check_names
 from lme.formula.expand import Terms
 from lme.formula.groups import Grouping
-from lme.formula.matrices import Plan, fill, match_levels, settle
+from lme.formula.matrices import Plan, fill, match_levels, restrict, settle
 from lme.formula.parts import Formula
+from lme.formula.response import row_argument
 from lme.formula.syntax import Node
 from lme.formula.table import Table
-from lme.formula.values import Value, as_double, as_factor, take
+from lme.formula.values import Value, as_double, as_factor
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class RandomTerm:
+    """One random-effects term.
+
+    Parameters
+    ----------
+    group : str
+        Name of the grouping factor as lme4 writes it, such as ``"cask:batch"``.
+    columns : tuple of str
+        Names of the `p` columns of the left-hand side.
+    structure : str
+        Covariance structure of the columns, ``"us"`` or ``"diag"``.
+    codes : ndarray of intp, shape (n,)
+        0-based level of each row.
+    levels : tuple of str
+        Labels of the levels in R's order.
+    values : ndarray of float64, shape (n, p)
+        The columns, stored row by row.
+    """
+
+    group: str
+    columns: tuple[str, ...]
+    structure: str
+    codes: Codes = field(repr=False)
+    levels: tuple[str, ...] = field(repr=False)
+    values: Floats = field(repr=False)
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """The matrices of a design for new data.
+
+    Parameters
+    ----------
+    X : ndarray of float64, shape (m, p0), or None
+        Fixed-effects matrix, NaN in rows with missing values.
+    offset : ndarray of float64, shape (m,), or None
+        Sum of the offsets.
+    terms : tuple of RandomTerm
+        The terms asked for, with the levels of the fit; code -1 marks a level
+        that the fit did not see, and a missing one.
+    which : tuple of int
+        Positions of these terms in the design.
+    index : Index
+        Labels of the rows.
+    offset_missing : bool
+        Whether the fit had an offset array that new data cannot supply.
+    """
+
+    X: Floats | None
+    offset: Floats | None
+    terms: tuple[RandomTerm, ...]
+    which: tuple[int, ...]
+    index: pd.Index[Any]
+    offset_missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,18 +129,17 @@ class Recipe:
         """Names of new data, with the memory of the fit."""
         return Scope(Table(data), self.context, self.memory, False, self.formula.text)
 
-    def needed(self, which: Iterable[int], fixed: bool) -> list[Node]:
-        """The variables that new data must have."""
+    def needed(self, random: Mapping[int, Plan], fixed: bool) -> list[Node]:
+        """The variables that new data must have for these layouts."""
         nodes: list[Node] = []
         if fixed:
             used = {i for block in self.plan.blocks for i, _ in block}
             used.update(self.terms.offsets)
             nodes += [self.terms.nodes[i] for i in sorted(used)]
-        for k in which:
-            recipe = self.random[k]
-            terms = recipe.bar.terms
-            nodes += [terms.nodes[i] for block in recipe.plan.blocks for i, _ in block]
-            nodes.append(recipe.bar.group)
+        for k, layout in random.items():
+            bar = self.random[k].bar
+            nodes += [bar.terms.nodes[i] for block in layout.blocks for i, _ in block]
+            nodes.append(bar.group)
         return nodes
 
 
@@ -120,6 +178,76 @@ def offset_of(recipe: Recipe, scope: Scope, argument: Floats | None) -> Floats |
     return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
 
 
-def chosen(value: Value, rows: NDArray[np.intp] | None) -> Value:
-    """`value` in the selected rows; all of them for None."""
-    return value if rows is None else take(value, rows)
+def new_rows(
+    recipe: Recipe,
+    old: tuple[RandomTerm, ...],
+    newdata: Any,
+    *,
+    fixed: bool,
+    random: str | Iterable[int] | Mapping[int, Iterable[int]],
+    offset: Any,
+    offset_given: bool,
+) -> NewRows:
+    """The matrices of a design for new data; see `Design.new`."""
+    layouts = _layouts(random, recipe)
+    scope = recipe.scope(newdata)
+    check_names(recipe.needed(layouts, fixed), scope)
+    n = scope.table.nrow
+    X, total, lacking = None, None, False
+    if fixed:
+        X = matrix_of(recipe.terms, recipe.plan, scope.value, n)
+        added = _offset_argument(recipe, scope, offset)
+        lacking = offset is None and recipe.offset is None and offset_given
+        total = offset_of(recipe, scope, added)
+    terms = tuple(
+        _new_term(old[k], recipe.random[k], layout, scope)
+        for k, layout in layouts.items()
+    )
+    return NewRows(X, total, terms, tuple(layouts), scope.table.index, lacking)
+
+
+def _offset_argument(recipe: Recipe, scope: Scope, offset: Any) -> Floats | None:
+    """The offset argument for new data."""
+    if offset is not None:
+        return row_argument("offset", offset, scope)[0]
+    if recipe.offset is None:
+        return None
+    check_names([recipe.offset], scope)
+    return as_double(scope.value(recipe.offset), "The offset")
+
+
+def _new_term(
+    old: RandomTerm, recipe: RandomRecipe, layout: Plan, scope: Scope
+) -> RandomTerm:
+    n = scope.table.nrow
+    values = np.zeros((n, len(old.columns)))
+    made = [j for j, name in enumerate(recipe.plan.names) if name in layout.names]
+    values[:, made] = matrix_of(
+        recipe.bar.terms, layout, scope.value, n, recipe.as_factors
+    )
+    codes = recipe.grouping.locate(scope.value)
+    return RandomTerm(old.group, old.columns, old.structure, codes, old.levels, values)
+
+
+def _layouts(
+    random: str | Iterable[int] | Mapping[int, Iterable[int]], recipe: Recipe
+) -> dict[int, Plan]:
+    """Layout of the columns to make of each random term asked for."""
+    count = len(recipe.random)
+    if isinstance(random, str):
+        if random not in ("all", "none"):
+            raise OptionError(
+                f"random is {random!r}.",
+                "Expected 'all', 'none', or positions of terms.",
+                "select_random reads a formula such as '~ (1 | g)'.",
+            )
+        random = range(count) if random == "all" else ()
+    which = [int(k) for k in random]
+    if any(not 0 <= k < count for k in which):
+        raise OptionError(
+            f"random names the terms {which}.",
+            f"The design has the terms 0 to {count - 1}.",
+        )
+    if isinstance(random, Mapping):
+        return {k: restrict(recipe.random[k].plan, random[k]) for k in which}
+    return {k: recipe.random[k].plan for k in which}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,42 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lme.errors import DataError, DataTypeError, DesignError
-from lme.formula.evaluation import Scope, check_names
-from lme.formula.recipe import RandomRecipe, Recipe, matrix_of, offset_of
-from lme.formula.response import row_argument
-from lme.formula.values import as_double
+from lme.errors import DesignError
+from lme.formula.recipe import NewRows, RandomTerm, Recipe, new_rows
+
+__all__ = ["Design", "GroupingFactor", "NewRows", "RandomColumns", "RandomTerm"]
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class RandomTerm:
-    """One random-effects term.
-
-    Parameters
-    ----------
-    group : str
-        Name of the grouping factor as lme4 writes it, such as ``"cask:batch"``.
-    columns : tuple of str
-        Names of the `p` columns of the left-hand side.
-    structure : str
-        Covariance structure of the columns, ``"us"`` or ``"diag"``.
-    codes : ndarray of intp, shape (n,)
-        0-based level of each row.
-    levels : tuple of str
-        Labels of the levels in R's order.
-    values : ndarray of float64, shape (n, p)
-        The columns, stored row by row.
-    """
-
-    group: str
-    columns: tuple[str, ...]
-    structure: str
-    codes: Codes = field(repr=False)
-    levels: tuple[str, ...] = field(repr=False)
-    values: Floats = field(repr=False)
 
 
 class GroupingFactor(NamedTuple):
@@ -62,35 +33,6 @@ class RandomColumns(NamedTuple):
 
     group: str
     columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class NewRows:
-    """The matrices of a design for new data.
-
-    Parameters
-    ----------
-    X : ndarray of float64, shape (m, p0), or None
-        Fixed-effects matrix, NaN in rows with missing values.
-    offset : ndarray of float64, shape (m,), or None
-        Sum of the offsets.
-    terms : tuple of RandomTerm
-        The terms asked for, with the levels of the fit; code -1 marks a level
-        that the fit did not see, and a missing one.
-    which : tuple of int
-        Positions of these terms in the design.
-    index : Index
-        Labels of the rows.
-    offset_missing : bool
-        Whether the fit had an offset array that new data cannot supply.
-    """
-
-    X: Floats | None
-    offset: Floats | None
-    terms: tuple[RandomTerm, ...]
-    which: tuple[int, ...]
-    index: pd.Index[Any]
-    offset_missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -246,7 +188,7 @@ class Design:
         newdata: Any,
         *,
         fixed: bool = True,
-        random: str | Iterable[int] = "all",
+        random: str | Iterable[int] | Mapping[int, Iterable[int]] = "all",
         offset: Any = None,
     ) -> NewRows:
         """The same columns for new data, coded as in the fit.
@@ -257,8 +199,9 @@ class Design:
             Needs only the columns of the parts asked for.
         fixed : bool
             Whether to make the fixed-effects matrix and the offsets.
-        random : {"all", "none"} or iterable of int
-            Which random terms to make, by position in `terms`.
+        random : {"all", "none"}, iterable of int, or mapping
+            Which random terms to make, by position in `terms`. A mapping to column
+            positions, as `select_random` returns it, leaves the other columns 0.
         offset : str or array, optional
             Replaces the ``offset=`` argument of the fit.
 
@@ -269,46 +212,21 @@ class Design:
         DataError
             For a level of a fixed factor that the fit did not see.
         """
-        recipe = self.recipe
-        if recipe is None:
+        if self.recipe is None:
             raise DesignError(
                 "The model was made from arrays.",
                 "New data need a formula, which says how to code them.",
                 "Build the model with a formula to predict from new data.",
             )
-        which = _which(random, len(self.terms))
-        scope = recipe.scope(newdata)
-        nodes = recipe.needed(which, fixed)
-        check_names(nodes, scope)
-        n = scope.table.nrow
-        X = matrix_of(recipe.terms, recipe.plan, scope.value, n) if fixed else None
-        added, lacking = (
-            _offset_argument(self, recipe, scope, offset) if fixed else (None, False)
+        return new_rows(
+            self.recipe,
+            self.terms,
+            newdata,
+            fixed=fixed,
+            random=random,
+            offset=offset,
+            offset_given=self.offset_given,
         )
-        total = offset_of(recipe, scope, added) if fixed else None
-        terms = tuple(_new_term(self.terms[k], recipe.random[k], scope) for k in which)
-        return NewRows(X, total, terms, which, scope.table.index, lacking)
-
-
-def _offset_argument(
-    design: Design, recipe: Recipe, scope: Scope, offset: Any
-) -> tuple[Floats | None, bool]:
-    """The offset argument for new data, and whether it is lacking."""
-    if offset is not None:
-        return row_argument("offset", offset, scope)[0], False
-    if recipe.offset is None:
-        return None, design.offset_given
-    check_names([recipe.offset], scope)
-    return as_double(scope.value(recipe.offset), "The offset"), False
-
-
-def _new_term(old: RandomTerm, recipe: RandomRecipe, scope: Scope) -> RandomTerm:
-    n = scope.table.nrow
-    terms, layout = recipe.bar.terms, recipe.plan
-    values = matrix_of(terms, layout, scope.value, n, recipe.as_factors)
-    codes = recipe.grouping.locate(scope.value)
-    values = np.ascontiguousarray(values)
-    return RandomTerm(old.group, old.columns, old.structure, codes, old.levels, values)
 
 
 def _rows(term: RandomTerm) -> Codes:
@@ -321,18 +239,3 @@ def _cols(term: RandomTerm) -> Codes:
     """Column of each entry of a term's factor, in the order of `theta`."""
     p = len(term.columns)
     return np.arange(p) if term.structure == "diag" else np.triu_indices(p)[0]
-
-
-def _which(random: str | Iterable[int], count: int) -> tuple[int, ...]:
-    if isinstance(random, str):
-        if random not in ("all", "none"):
-            raise DataTypeError(
-                f"random is {random!r}.", "Expected 'all', 'none' or term numbers."
-            )
-        return tuple(range(count)) if random == "all" else ()
-    which = tuple(int(k) for k in random)
-    if any(not 0 <= k < count for k in which):
-        raise DataError(
-            f"random names terms {which}.", f"The design has terms 0 to {count - 1}."
-        )
-    return which
