@@ -220,51 +220,57 @@ def supernodes(indptr: Index, indices: Index) -> Supernodes:
     return Supernodes(of_column, width, count[top] - 1, above, top)
 
 
-#: Widths up to which supernodes are merged at a price, and the share of zeros that
-#: a merged panel may have: (wider than the last, never more than its share).
-_RELAX = ((4, 0.9), (16, 0.5), (48, 0.2))
-_RELAX_WIDE = 0.05
+#: Nanoseconds for: a supernode in a stack, an entry gathered from the front above, an
+#: entry written to the own front, an entry of the panel, a multiplication in LAPACK.
+_NODE, _GATHER, _FRONT, _PANEL, _FLOP = 200.0, 4.0, 3.0, 2.0, 0.1
 
 
-def _may_merge(width: Index, zeros: Index, below: Index) -> NDArray[np.bool_]:
-    share = zeros / (width * (width + 1) // 2 + width * below)
-    limit = np.full(width.size, _RELAX_WIDE)
-    for most, allowed in reversed(_RELAX):
-        limit[width <= most] = allowed
-    return share <= limit
+def _time(width: Index, below: Index, leaf: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Time that the inverse needs for a supernode."""
+    c, r = width.astype(float), below.astype(float)
+    side = c + r
+    flops = 2.0 * c * (r * r + 2.0 * r * c + c * c)
+    front = np.where(leaf, 0.0, _FRONT * side * side)
+    total: NDArray[np.float64] = _NODE + _GATHER * r * r + _PANEL * c * side
+    return total + front + _FLOP * flops
 
 
 def amalgamate(nodes: Supernodes) -> Supernodes:
-    """Merge children into their parents where few explicit zeros are the price.
+    """Merge children into their parents where that saves time.
 
     Notes
     -----
-    Fewer, wider panels and a shallower tree mean fewer array operations. In each
-    round nodes of even (then odd) depth may join their parents, one child for each.
+    The price is explicit zeros: the rows below a merged supernode are those of the
+    parent. Each round lets nodes of even (then odd) depth join their parents, one
+    child for each, so that no decision rests on sizes that change in the same round.
     """
     width, below, parent = nodes.width.copy(), nodes.below, nodes.parent.copy()
     m = width.size
     owner = np.arange(m)
-    zeros = np.zeros(m, dtype=np.intp)
     alive = np.ones(m, dtype=bool)
-    idle = 0
-    parity = 0
+    idle = parity = 0
     while idle < 2:
         depth = depths(np.where(alive, parent, m))
+        children = np.bincount(parent[alive], minlength=m + 1)
         child = np.flatnonzero(alive & (parent < m) & (depth % 2 == parity))
         above = parent[child]
-        added = width[child] * (width[above] + below[above] - below[child])
-        both = width[child] + width[above]
-        total = zeros[child] + zeros[above] + added
-        good = _may_merge(both, total, below[above])
-        child, above, total = child[good], above[good], total[good]
-        order = np.lexsort((total, above))
-        best = order[
-            np.append(True, above[order[1:]] != above[order[:-1]])[: order.size]
-        ]
-        child, above, total = child[best], above[best], total[best]
+        leaf = children[child] == 0
+        gain = (
+            _time(width[child], below[child], leaf)
+            + _time(width[above], below[above], np.zeros(1, dtype=bool))
+            - _time(
+                width[child] + width[above],
+                below[above],
+                leaf & (children[above] == 1),
+            )
+        )
+        good = gain > 0.0
+        child, above, gain = child[good], above[good], gain[good]
+        # The best child of each parent comes first in this order.
+        order = np.lexsort((-gain, above))
+        _, first = np.unique(above[order], return_index=True)
+        child, above = child[order[first]], above[order[first]]
         width[above] += width[child]
-        zeros[above] = total
         alive[child] = False
         moved = np.arange(m + 1)
         moved[child] = above
