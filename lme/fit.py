@@ -187,18 +187,23 @@ def _settle_zeros(criterion: Criterion, outcome: Outcome) -> Evaluation:
     """Put variances that are zero to rounding exactly on zero."""
     template = criterion.problem.template
     theta = template.canonical(outcome.point.theta)
-    zeros = np.zeros(template.size, dtype=bool)
-    for slot in template.slots:
-        p = slot.columns.stop - slot.columns.start
-        diagonal = slot.structure.lower(p) == 0.0
-        zeros[slot.theta] = diagonal & (np.abs(theta[slot.theta]) < 1e-3)
     point = outcome.point
     if not isinstance(point, Evaluation):
         raise TypeError("The search returned a point of another criterion.")
-    if zeros.any() and (theta[zeros] != 0.0).any():
-        curvature = np.abs(outcome.hessian.diagonal())
-        zeros &= 0.5 * curvature * theta**2 < 1e-8
-        candidate = template.canonical(np.where(zeros, 0.0, theta))
+    diagonal = np.zeros(template.size, dtype=bool)
+    for slot in template.slots:
+        p = slot.columns.stop - slot.columns.start
+        diagonal[slot.theta] = slot.structure.lower(p) == 0.0
+    curvature = np.abs(outcome.hessian.diagonal())
+    candidate = theta
+    # A zero can uncover another: the entries below it move to the next column.
+    for _ in range(template.size):
+        small = diagonal & (candidate != 0.0) & (np.abs(candidate) < 1e-3)
+        small &= 0.5 * curvature * candidate**2 < 1e-8
+        if not small.any():
+            break
+        candidate = template.canonical(np.where(small, 0.0, candidate))
+    if candidate is not theta:
         trial = criterion.evaluate(candidate)
         if trial.value <= point.value + 1e-8:
             return trial
