@@ -215,11 +215,7 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
     @property
     def warnings(self) -> tuple[Any, ...]:
         """Warnings given while the model was built and fitted."""
-        return (
-            *self.fit_record.design.warnings,
-            *self.model.warnings,
-            *self.fit_record.warnings,
-        )
+        return (*self.model.warnings, *self.fit_record.warnings)
 
     # --- rows ---------------------------------------------------------------------
 

@@ -194,6 +194,20 @@ def test_verdict(res):
     assert res.warnings == ()
 
 
+def test_warnings_are_kept_once():
+    frame = data("sleepstudy_x").assign(big=lambda d: np.cos(d["Days"]) * 1e9)
+    formula = "Reaction ~ Days + big + (0 + lab || Subject)"
+    with pytest.warns(lme.LMEWarning) as seen:
+        res = lme.lmer(formula, frame).fit()
+    assert [type(w).__name__ for w in res.warnings][:2] == [
+        "DataWarning",
+        "FormulaWarning",
+    ]
+    assert len(res.warnings) == len(seen) == len({str(w) for w in res.warnings})
+    notes = res.summary().notes
+    assert all(notes.count(str(warning)) == 1 for warning in res.warnings)
+
+
 # --- keeping ------------------------------------------------------------------------
 
 
