@@ -28,7 +28,6 @@ from lme.formula.matrices import (
     Coding,
     code,
     fill,
-    is_logical,
     plan,
 )
 from lme.formula.parts import Formula, parse_formula
@@ -269,7 +268,6 @@ def _coding(
     by_name: Mapping[str, ContrastSpec],
 ) -> Coding:
     name = deparse(node)
-    logical = isinstance(value, Factor) and is_logical(sample.raw(node))
     spec: ContrastSpec = None
     if isinstance(value, Factor):
         plain = node.name if isinstance(node, Name) else name
@@ -277,7 +275,7 @@ def _coding(
             spec = by_name.get(plain, by_name.get(name))
         elif value.contrasts is None:
             spec = defaults[value.ordered]
-    return code(name, value, spec, logical=logical)
+    return code(name, value, spec)
 
 
 def _fixed(

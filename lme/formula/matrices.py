@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from lme.errors import DataError, DesignError, FormulaError
 from lme.formula.coding import ContrastSpec, contrast_matrix
 from lme.formula.expand import Terms
-from lme.formula.values import Factor, Matrix, Value, as_factor, label
+from lme.formula.values import (
+    Factor,
+    Matrix,
+    Value,
+    as_factor,
+    label,
+    object_kind,
+)
 
 MAX_COLUMNS = 20_000
 MAX_CELLS = 2**29
@@ -44,15 +51,12 @@ class Coding:
         Levels of a factor; None for a numeric variable.
     matrix : ndarray of float64, shape (levels, columns), or None
         Contrasts of a factor.
-    logical : bool
-        Whether the factor stands for a logical variable.
     """
 
     name: str
     names: tuple[str, ...]
     levels: tuple[str, ...] | None = None
     matrix: Floats | None = None
-    logical: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,13 @@ def settle(value: Value) -> Value:
             return value.astype(np.float64)
         if kind == "b":
             return Factor(value.astype(np.intp), LOGICAL)
-        present = [v for v in value[:100] if v is not None]
-        if present and isinstance(present[0], str):
+        entries, absent = object_kind(value)
+        if entries == "character":
             return as_factor(value)
-        if all(isinstance(v, bool | np.bool_) for v in present):
-            codes = [-1 if v is None else int(v) for v in value]
-            return Factor(np.array(codes, dtype=np.intp), LOGICAL)
-        return np.array([np.nan if v is None else v for v in value], dtype=np.float64)
+        numbers = np.where(absent, np.nan, value).astype(np.float64)
+        if entries == "logical":
+            return Factor(np.where(absent, -1.0, numbers).astype(np.intp), LOGICAL)
+        return numbers
     return value
 
 
@@ -112,13 +116,11 @@ def is_logical(value: Value) -> bool:
     if not isinstance(value, np.ndarray):
         return False
     if value.dtype.kind == "O":
-        return all(v is None or isinstance(v, bool | np.bool_) for v in value)
+        return object_kind(value)[0] == "logical"
     return value.dtype.kind == "b"
 
 
-def code(
-    name: str, value: Value, spec: ContrastSpec, *, logical: bool = False
-) -> Coding:
+def code(name: str, value: Value, spec: ContrastSpec) -> Coding:
     """The coding of a settled variable.
 
     Parameters
@@ -129,8 +131,6 @@ def code(
         What `settle` returned, without unused levels.
     spec : str, array, callable or None
         Contrasts asked for; None for those of the factor or the default.
-    logical : bool
-        Whether the variable was logical.
     """
     if isinstance(value, Factor):
         if len(value.levels) < 2:
@@ -149,7 +149,7 @@ def code(
                 error.expected,
                 error.remedy,
             ) from error
-        return Coding(name, names, value.levels, matrix, logical)
+        return Coding(name, names, value.levels, matrix)
     if isinstance(value, Matrix):
         width = value.values.shape[1]
         if width == 1:
