@@ -445,6 +445,18 @@ def test_hypotheses_as_text():
     close(res.t_test("Intercept = 0").statistic.item(), res.tvalues.iloc[0])
 
 
+def test_the_formula_engine_does_not_matter(monkeypatch):
+    pytest.importorskip("formulaic")
+    import statsmodels.formula
+
+    res = fit(SLEEP)
+    expected = res.t_test("(Intercept) = 250").pvalue, res.wald_test_terms().table
+    monkeypatch.setattr(statsmodels.formula.options, "formula_engine", "formulaic")
+    close(res.t_test("(Intercept) = 250").pvalue, expected[0])
+    close(res.f_test("Days = 10").df_denom, 174)
+    pd.testing.assert_frame_equal(res.wald_test_terms().table, expected[1])
+
+
 @pytest.mark.parametrize(
     "formula, hypothesis, row",
     [
