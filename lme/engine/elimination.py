@@ -231,8 +231,9 @@ def _time(width: Index, below: Index, leaf: NDArray[np.bool_]) -> NDArray[np.flo
     side = c + r
     flops = 2.0 * c * (r * r + 2.0 * r * c + c * c)
     front = np.where(leaf, 0.0, _FRONT * side * side)
-    total: NDArray[np.float64] = _NODE + _GATHER * r * r + _PANEL * c * side
-    return total + front + _FLOP * flops
+    out: NDArray[np.float64] = front + _NODE + _GATHER * r * r
+    out += _PANEL * c * side + _FLOP * flops
+    return out
 
 
 def amalgamate(nodes: Supernodes) -> Supernodes:
