@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings as _warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from lme.errors import (
     near,
 )
 from lme.formula.design import Design
-from lme.search import OPTIMIZERS, Control, Outcome, Trace, control_from
+from lme.search import OPTIMIZERS, Control, Outcome, Point, Trace, control_from
 
 Array = NDArray[np.float64]
 
@@ -114,7 +114,7 @@ class Fit:
         return {key: v for key, v in self.__dict__.items() if key != "criterion"}
 
 
-def _terms(design: Design) -> list[Term]:
+def engine_terms(design: Design) -> list[Term]:
     """The design's random terms as the engine takes them."""
     groups: dict[str, int] = {}
     return [
@@ -130,7 +130,7 @@ def _terms(design: Design) -> list[Term]:
     ]
 
 
-def _fixed_effects(
+def keep_columns(
     design: Design, rank: str
 ) -> tuple[Array, NDArray[np.intp], list[LMEWarning]]:
     """Columns kept, their indices, and the warning that names the others."""
@@ -183,36 +183,56 @@ def _start(problem: Problem, start: Any) -> Array:
     return problem.template.internal(theta)
 
 
-def _settle_zeros(criterion: Criterion, outcome: Outcome) -> Evaluation:
-    """Put variances that are zero to rounding exactly on zero."""
-    template = criterion.problem.template
-    theta = template.canonical(outcome.point.theta)
+class _Evaluator(Protocol):
+    """Anything that gives a point at parameters, such as a criterion."""
+
+    def evaluate(self, theta: Array, gradient: bool = True) -> Point:
+        """Value and gradient."""
+
+
+def settle_zeros(
+    criterion: _Evaluator, outcome: Outcome, template: Template, offset: int = 0
+) -> Point:
+    """The optimum with non-negative diagonals and variances exactly zero.
+
+    Parameters
+    ----------
+    criterion : object with ``evaluate``
+    outcome : Outcome
+    template : Template
+    offset : int
+        Parameters of the search before the covariance parameters.
+    """
     point = outcome.point
-    if not isinstance(point, Evaluation):
-        raise TypeError("The search returned a point of another criterion.")
+    part = slice(offset, offset + template.size)
+    theta = template.canonical(point.theta[part])
     diagonal = np.zeros(template.size, dtype=bool)
     for slot in template.slots:
         p = slot.columns.stop - slot.columns.start
         diagonal[slot.theta] = slot.structure.lower(p) == 0.0
-    curvature = np.abs(outcome.hessian.diagonal())
-    candidate = theta
+    curvature = np.abs(outcome.hessian.diagonal()[part])
     # A zero can uncover another: the entries below it move to the next column.
     for _ in range(template.size):
-        small = diagonal & (candidate != 0.0) & (np.abs(candidate) < 1e-3)
-        small &= 0.5 * curvature * candidate**2 < 1e-8
+        small = diagonal & (theta != 0.0) & (np.abs(theta) < 1e-3)
+        small &= 0.5 * curvature * theta**2 < 1e-8
         if not small.any():
             break
-        candidate = template.canonical(np.where(small, 0.0, candidate))
-    if candidate is not theta:
-        trial = criterion.evaluate(candidate)
-        if trial.value <= point.value + 1e-8:
-            return trial
-    if not np.array_equal(theta, point.theta):
-        point = replace(point, theta=theta, lambdas=template.lambdas(theta))
-    return point
+        theta = template.canonical(np.where(small, 0.0, theta))
+    if np.array_equal(theta, point.theta[part]):
+        return point
+    settled = point.theta.copy()
+    settled[part] = theta
+    trial = criterion.evaluate(settled)
+    return trial if trial.value <= point.value + 1e-8 else point
 
 
-def _words(design: Design, template: Template, theta: Array) -> list[str]:
+def warn_all(notes: Sequence[LMEWarning]) -> None:
+    """Issue the warnings of a fit where the user called for it."""
+    for note in notes:
+        _warnings.warn(note, stacklevel=5)
+
+
+def boundary_words(design: Design, template: Template, theta: Array) -> list[str]:
     """Every direction without variance, in words."""
     terms = [term for term in design.terms if term.values.shape[1]]
     external = template.external(theta)
@@ -268,9 +288,9 @@ def fit_lmm(
     DataError
         For dependent columns with ``rank="stop"``.
     """
-    X, kept, notes = _fixed_effects(design, rank)
+    X, kept, notes = keep_columns(design, rank)
     problem = lmm.build(
-        design.y, X, _terms(design), weights=design.weights, offset=design.offset
+        design.y, X, engine_terms(design), weights=design.weights, offset=design.offset
     )
     options = {
         "kernel": kernel,
@@ -335,7 +355,9 @@ def _fit_problem(
             "Data and start of moderate size were expected.",
             "Rescale columns beyond 1e150, or give another start.",
         )
-    point = _settle_zeros(criterion, outcome)
+    point = settle_zeros(criterion, outcome, problem.template)
+    if not isinstance(point, Evaluation):
+        raise TypeError("The search returned a point of another criterion.")
     seconds = time.perf_counter() - began
     verdict = judge(
         status=outcome.status,
@@ -344,7 +366,7 @@ def _fit_problem(
         gradient=point.gradient,
         hessian=outcome.hessian,
         information=outcome.information,
-        boundary=_words(design, problem.template, point.theta),
+        boundary=boundary_words(design, problem.template, point.theta),
         kernel=chosen.name,
         optimizer=name,
         evaluations=criterion.evaluations,
@@ -352,8 +374,7 @@ def _fit_problem(
     )
     if not (verdict.converged and verdict.unique):
         notes = [*notes, ConvergenceWarning(verdict.message)]
-    for note in notes:
-        _warnings.warn(note, stacklevel=4)
+    warn_all(notes)
     trace = Trace(
         np.array([value for _, value, _ in outcome.points]),
         np.array([norm for _, _, norm in outcome.points]),
