@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lme.errors import FormulaError, near
 from lme.formula.values import Value, as_double, describe, is_text
@@ -87,17 +88,22 @@ def required(value: Value, function: str, parameter: str = "x") -> Any:
     return value
 
 
+def vector(value: Value, function: str, parameter: str) -> NDArray[np.float64]:
+    """Numbers in one dimension, the columns of a matrix one after the other."""
+    return as_double(value, f"The argument {parameter!r} of {function}()").ravel("F")
+
+
 def number(value: Value, function: str, parameter: str, default: float) -> float:
     """A single number that is not missing."""
     if value is None:
         return default
-    numbers = as_double(value, f"The argument {parameter!r} of {function}()")
+    numbers = vector(value, function, parameter)
     if numbers.size != 1 or np.isnan(numbers).any():
         raise FormulaError(
             f"The argument {parameter!r} of {function}() is {describe(value)}.",
             "A single number was expected.",
         )
-    return float(numbers.flat[0])
+    return float(numbers[0])
 
 
 def whole(value: Value, function: str, parameter: str, default: int) -> int:

@@ -20,6 +20,7 @@ from lme.formula.values import (
     as_double,
     as_factor,
     as_logical,
+    as_vector,
     from_logical,
     is_text,
 )
@@ -51,6 +52,8 @@ def aligned(symbol: str, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
             f"{symbol} combines vectors of lengths {sorted(lengths)}.",
             "Both must have one value for each row, or be single values.",
         )
+    if len({a.shape[1] for a in arrays if a.ndim == 2}) > 1:
+        raise FormulaError(f"{symbol} combines matrices of different widths.")
     if len({a.ndim for a in arrays}) == 1:
         return list(arrays)
     return [a[:, None] if a.ndim == 1 else a for a in arrays]
@@ -116,8 +119,7 @@ def arithmetic(symbol: str) -> Callable[..., Value]:
         if symbol in ("%%", "%/%") and _integral(x) and _integral(y) and not b.all():
             # Integer division by zero is missing in R.
             b = np.where(b == 0, np.nan, b)
-        with np.errstate(all="ignore"):
-            return rewrap(compute(a, b), x, y)
+        return rewrap(compute(a, b), x, y)
 
     return operate
 
@@ -151,7 +153,8 @@ def comparison(symbol: str) -> Callable[..., Value]:
     compute = COMPARISONS[symbol]
 
     def compare(x: Value, y: Value) -> Value:
-        x, y = required(x, symbol), required(y, symbol, "the right operand")
+        x = as_vector(required(x, symbol))
+        y = as_vector(required(y, symbol, "the right operand"))
         if isinstance(x, Factor) or isinstance(y, Factor):
             a, b = _factor_operands(x, y, symbol)
         elif is_text(x) or is_text(y):

@@ -64,7 +64,10 @@ class Function:
             return None, self.repeat(None, tuple(args), names)
         if self.parameters is None:
             return self.learn(*args, **kwargs)
-        return self.learn(*self._match(args, kwargs))
+        matched = self._match(args, kwargs)
+        # log(-1) is NaN, not a warning: the caller counts the rows lost.
+        with np.errstate(all="ignore"):
+            return self.learn(*matched)
 
     def apply(
         self,
@@ -78,7 +81,9 @@ class Function:
             return self.repeat(None, tuple(args), names)
         if self.parameters is None:
             return self.repeat(state, *args, **kwargs)
-        return self.repeat(state, *self._match(args, kwargs))
+        matched = self._match(args, kwargs)
+        with np.errstate(all="ignore"):
+            return self.repeat(state, *matched)
 
     def _match(self, args: Sequence[Value], kwargs: Mapping[str, Value]) -> list[Any]:
         assert self.parameters is not None

@@ -14,10 +14,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from lme.errors import DesignError, FormulaError, near
 from lme.formula.polynomials import orthonormal
+
+MAX_LEVELS = 10_000
+MAX_POLYNOMIAL = 1_000
 
 Coding: TypeAlias = tuple[NDArray[np.float64], tuple[str, ...]]
 ContrastSpec: TypeAlias = (
@@ -82,7 +86,14 @@ def polynomial(
     """
     k = len(levels)
     points = np.arange(1.0, k + 1) if scores is None else scores
-    if len(points) != k or len(np.unique(points)) != k:
+    if k > MAX_POLYNOMIAL:
+        raise DesignError(
+            f"An ordered factor has {k} levels.",
+            f"Polynomial contrasts are made for at most {MAX_POLYNOMIAL}.",
+            "Use its numbers, or another coding.",
+        )
+    distinct = np.ndim(points) == 1 and np.isfinite(points).all()
+    if not distinct or len(points) != k or len(np.unique(points)) != k:
         raise FormulaError(
             f"contr.poly() got {len(points)} scores for {k} levels.",
             "The scores must be different numbers, one for each level.",
@@ -132,7 +143,7 @@ def contrast_matrix(
 
     Parameters
     ----------
-    spec : str, array, (array, names), callable or None
+    spec : str, array, (array, names), data frame, callable or None
         The name of an R contrast function, with or without ``contr.``; the matrix
         itself, of shape (k, m), or with its m names; a function from the levels
         to a matrix; or None for the default: treatment, and polynomials for an
@@ -153,7 +164,7 @@ def contrast_matrix(
     Raises
     ------
     DesignError
-        For fewer than two levels, or a matrix that does not fit them.
+        For fewer than two or more than 10,000 levels, or a matrix that does not fit.
     FormulaError
         For an unknown name.
 
@@ -175,6 +186,14 @@ def contrast_matrix(
             "Contrasts need 2 or more levels.",
             "Leave the factor out, or check the rows dropped for missing values.",
         )
+    if len(levels) > MAX_LEVELS:
+        raise DesignError(
+            f"A factor to be coded has {len(levels)} levels.",
+            f"At most {MAX_LEVELS} can have columns of their own.",
+            "Make it a grouping factor, as in (1 | f).",
+        )
+    if isinstance(spec, pd.DataFrame):
+        spec = (spec.to_numpy(), tuple(map(str, spec.columns)))
     if spec is None:
         spec = "poly" if ordered else "treatment"
     if isinstance(spec, str):
@@ -234,6 +253,11 @@ def completed(
         raise DesignError(
             f"{len(names)} names were given for {m} contrast columns.",
             "Give one name for each column.",
+        )
+    if not 1 <= wanted <= max(m, k - 1):
+        raise DesignError(
+            f"{wanted} contrast columns were asked for.",
+            f"{k} levels have between 1 and {k - 1}.",
         )
     if m >= wanted:
         return given[:, :wanted], (names or numbered(m))[:wanted]

@@ -48,8 +48,7 @@ def elementwise(name: str) -> Callable[..., Value]:
 
     def call(x: Value) -> Value:
         numbers = as_double(required(x, name), f"The argument of {name}()")
-        with np.errstate(all="ignore"):
-            return rewrap(compute(numbers), x)
+        return rewrap(compute(numbers), x)
 
     return call
 
@@ -57,14 +56,13 @@ def elementwise(name: str) -> Callable[..., Value]:
 def logarithm(x: Value, base: Value = None) -> Value:
     """R's ``log(x, base = exp(1))``."""
     numbers = as_double(required(x, "log"), "The argument of log()")
-    with np.errstate(all="ignore"):
-        if base is None:
-            return rewrap(np.log(numbers), x)
-        divisor = number(base, "log", "base", np.e)
-        if divisor in (2.0, 10.0):
-            exact = np.log2 if divisor == 2 else np.log10
-            return rewrap(exact(numbers), x)
-        return rewrap(np.log(numbers) / np.log(divisor), x)
+    if base is None:
+        return rewrap(np.log(numbers), x)
+    divisor = number(base, "log", "base", np.e)
+    if divisor in (2.0, 10.0):
+        exact = np.log2 if divisor == 2 else np.log10
+        return rewrap(exact(numbers), x)
+    return rewrap(np.log(numbers) / np.log(divisor), x)
 
 
 def absolute(x: Value) -> Value:
@@ -95,15 +93,14 @@ def rounded(x: Value, digits: Value = None) -> Value:
     if places == 0 or abs(places) > 300:
         return rewrap(np.round(numbers) if places <= 0 else numbers, x)
     power = 10.0 ** abs(places)
-    with np.errstate(all="ignore"):
-        scaled = numbers * power if places > 0 else numbers / power
-        low, high = np.floor(scaled), np.ceil(scaled)
-        below, above = (low / power, high / power)
-        if places < 0:
-            below, above = (low * power, high * power)
-        down, up = numbers - below, above - numbers
-        lower = (down < up) | ((down == up) & (low % 2 == 0))
-        result = np.where(lower, below, above)
+    scaled = numbers * power if places > 0 else numbers / power
+    low, high = np.floor(scaled), np.ceil(scaled)
+    below, above = (low / power, high / power)
+    if places < 0:
+        below, above = (low * power, high * power)
+    down, up = numbers - below, above - numbers
+    lower = (down < up) | ((down == up) & (low % 2 == 0))
+    result = np.where(lower, below, above)
     # Beyond 2^53 there are no decimals left to round.
     return rewrap(np.where(np.abs(scaled) < 2.0**53, result, numbers), x)
 

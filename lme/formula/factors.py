@@ -43,7 +43,7 @@ def conform(factor: Factor, levels: Sequence[str]) -> Factor:
 def texts(value: Value, function: str, parameter: str) -> list[str]:
     """The elements of a vector as labels."""
     if isinstance(value, Factor):
-        return [value.levels[c] for c in value.codes]
+        return [value.levels[c] for c in value.codes if c >= 0]
     if not isinstance(value, np.ndarray):
         raise FormulaError(
             f"The argument {parameter!r} of {function}() is {describe(value)}.",

@@ -14,6 +14,7 @@ from lme.formula.arguments import (
     required,
     strings,
     switch,
+    vector,
     whole,
 )
 from lme.formula.coding import (
@@ -38,6 +39,8 @@ from lme.formula.values import (
     rows,
 )
 
+MAX_LEVELS = 2_000
+
 
 def coded_fit(
     x: Value,
@@ -56,10 +59,15 @@ def coded_fit(
     """
     source = as_factor(required(x, "C", "object"))
     levels = source.levels
-    if len(levels) < 2:
+    if not 2 <= len(levels) <= MAX_LEVELS:
         raise FormulaError(
             f"C() got a factor with {len(levels)} level(s).",
-            "A coding needs 2 or more levels.",
+            f"A coding needs between 2 and {MAX_LEVELS} levels.",
+        )
+    if isinstance(contr, Factor):
+        raise FormulaError(
+            "The argument 'contr' of C() is a factor.",
+            "The name of a contrast function, or a matrix, was expected.",
         )
     name = "poly" if source.ordered else "treatment"
     if is_text(contr):
@@ -94,7 +102,7 @@ def contrast_coding(
             )
         return treatment(levels, position - 1)
     if scores is not None and name == "poly":
-        return polynomial(levels, as_double(scores, "'scores' of contr.poly()"))
+        return polynomial(levels, vector(scores, "contr.poly", "scores"))
     if base is not None or scores is not None:
         raise FormulaError(
             f"contr.{name}() got an argument that it does not have.",
@@ -120,15 +128,13 @@ def contrast_matrix_of(name: str, n: Value, contrasts: Value, extra: Value) -> V
     function = f"contr.{name}"
     if rows(required(n, function, "n")) == 1 and not is_text(n):
         count = whole(n, function, "n", 0)
-        check_size(count, count, function)
-        levels = numbered(count)
+        levels = numbered(min(max(count, 0), MAX_LEVELS + 1))
     else:
         levels = tuple(texts(n, function, "n"))
-        check_size(len(levels), len(levels), function)
-    if len(levels) < 2:
+    if not 2 <= len(levels) <= MAX_LEVELS:
         raise FormulaError(
-            f"{function}() was asked for {len(levels)} level(s).",
-            "Contrasts need 2 or more levels.",
+            f"{function}() was asked for {len(levels)} levels.",
+            f"Contrasts need between 2 and {MAX_LEVELS} levels.",
         )
     if not switch(contrasts, function, "contrasts", True):
         return Matrix(*full_dummy(levels))

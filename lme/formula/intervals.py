@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.errors import FormulaError
-from lme.formula.arguments import State, required, switch, whole
+from lme.formula.arguments import State, required, switch, vector, whole
 from lme.formula.factors import recoding, texts
-from lme.formula.values import Factor, Value, as_double, label
+from lme.formula.values import Factor, Value, label
 from lme.formula.vectors import with_missing
 
 MAX_BREAKS = 100_000
@@ -34,7 +34,7 @@ def cut_fit(
     outwards by a thousandth of the range. Labels have 3 significant digits, or as
     many as are needed to tell the breaks apart.
     """
-    numbers = _vector(x, "cut")
+    numbers = vector(required(x, "cut"), "cut", "x")
     edges = _edges(numbers, required(breaks, "cut", "breaks"))
     state: State = {
         "edges": edges,
@@ -62,7 +62,7 @@ def cut_fit(
 
 def cut_apply(state: State, x: Value, *_: Value) -> Value:
     """`cut_fit` repeated on new data; missing outside the remembered breaks."""
-    numbers, edges = _vector(x, "cut"), state["edges"]
+    numbers, edges = vector(required(x, "cut"), "cut", "x"), state["edges"]
     side: Any = "left" if state["right"] else "right"
     codes = np.searchsorted(edges, numbers, side=side) - 1
     if state["closed"]:
@@ -78,13 +78,8 @@ def cut_apply(state: State, x: Value, *_: Value) -> Value:
     return Factor(codes, levels, state["ordered"])
 
 
-def _vector(x: Value, function: str) -> NDArray[np.float64]:
-    numbers = as_double(required(x, function), f"The argument of {function}()")
-    return numbers if numbers.ndim == 1 else numbers.ravel(order="F")
-
-
 def _edges(x: NDArray[np.float64], breaks: Value) -> NDArray[np.float64]:
-    edges = np.sort(as_double(breaks, "The argument 'breaks' of cut()"))
+    edges = np.sort(vector(breaks, "cut", "breaks"))
     if len(edges) == 1:
         if not 2 <= edges[0] <= MAX_BREAKS:
             raise FormulaError(

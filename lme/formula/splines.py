@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 from lme.errors import DataWarning, FormulaError
-from lme.formula.arguments import State, check_size, number, required, switch, whole
+from lme.formula.arguments import State, check_size, required, switch, vector, whole
 from lme.formula.transforms import quantile7
-from lme.formula.values import Matrix, Value, as_double
+from lme.formula.values import Matrix, Value
+
+MAX_DEGREE = 30
+MAX_KNOTS = 1_000
 
 
 def bs_fit(
@@ -38,8 +41,10 @@ def bs_fit(
     """
     values = _vector(x, "bs")
     order = whole(degree, "bs", "degree", 3) + 1
-    if order < 2:
-        raise FormulaError(f"bs() got degree {order - 1}.", "It must be at least 1.")
+    if not 2 <= order <= MAX_DEGREE + 1:
+        raise FormulaError(
+            f"bs() got degree {order - 1}.", f"It must be in 1 to {MAX_DEGREE}."
+        )
     full = switch(intercept, "bs", "intercept", False)
     ends = _boundary(values, boundary, "bs")
     interior = _interior(values, df, knots, order - (not full), ends, "bs")
@@ -121,8 +126,7 @@ def ns_apply(state: State, x: Value, *_: Value) -> Value:
 
 
 def _vector(x: Value, function: str) -> NDArray[np.float64]:
-    values = as_double(required(x, function), f"The argument of {function}()")
-    values = values.ravel(order="F")
+    values = vector(required(x, function), function, "x")
     if np.isinf(values).any():
         raise FormulaError(
             f"{function}() got infinite values.", "A spline needs finite numbers."
@@ -134,7 +138,7 @@ def _boundary(
     x: NDArray[np.float64], given: Value, function: str, *, widen: bool = False
 ) -> NDArray[np.float64]:
     if given is not None:
-        ends = np.sort(as_double(given, f"Boundary.knots of {function}()"), axis=None)
+        ends = np.sort(vector(given, function, "Boundary.knots"))
         if len(ends) != 2 or not np.isfinite(ends).all():
             raise FormulaError(
                 f"{function}() got {len(ends)} Boundary.knots.",
@@ -165,11 +169,11 @@ def _interior(
 ) -> NDArray[np.float64]:
     """The interior knots given, or quantiles that make `df` columns."""
     if knots is not None:
-        interior = np.sort(as_double(knots, f"'knots' of {function}()"), axis=None)
+        interior = np.sort(vector(knots, function, "knots"))
         if not np.isfinite(interior).all():
             raise FormulaError(f"{function}() got knots that are not finite.")
     elif df is not None:
-        wanted = int(number(df, function, "df", 0.0))
+        wanted = whole(df, function, "df", 0)
         count = wanted - smallest
         if count < 0:
             warnings.warn(
@@ -179,12 +183,16 @@ def _interior(
                 ),
                 stacklevel=2,
             )
-        check_size(len(x), max(wanted, 0), function)
+        check_size(1, max(wanted, 0), function)
         probabilities = np.linspace(0, 1, max(count, 0) + 2)[1:-1]
         inside = x[(x >= ends[0]) & (x <= ends[1])]
         interior = quantile7(inside, probabilities) if len(inside) else inside
     else:
         interior = np.empty(0)
+    if len(interior) > MAX_KNOTS:
+        raise FormulaError(
+            f"{function}() got {len(interior)} knots.", f"At most {MAX_KNOTS} can be."
+        )
     if ((interior < ends[0]) | (interior > ends[1])).any():
         raise FormulaError(
             f"{function}() got knots outside its boundary {ends[0]:g} to {ends[1]:g}.",

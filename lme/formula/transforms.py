@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from lme.errors import FormulaError
 from lme.formula import polynomials
-from lme.formula.arguments import State, check_size, required, switch, whole
+from lme.formula.arguments import State, check_size, required, switch, vector, whole
 from lme.formula.values import Matrix, Value, as_double, rows
+
+MAX_DEGREE = 100
 
 
 def scale_fit(
@@ -43,8 +45,7 @@ def scale_apply(state: State, x: Value, *_: Value) -> Value:
     if state["center"] is not None:
         values = values - state["center"]
     if state["scale"] is not None:
-        with np.errstate(all="ignore"):
-            values = values / state["scale"]
+        values = values / state["scale"]
     return Matrix(values, x.columns if isinstance(x, Matrix) else None)
 
 
@@ -68,7 +69,7 @@ def _statistic(
     """The numbers given, or computed when the option is TRUE; None when FALSE."""
     if option is None or (isinstance(option, np.ndarray) and option.dtype.kind == "b"):
         return compute(values) if option is None or option.all() else None
-    given = np.ravel(as_double(option, f"The argument {name!r} of scale()"))
+    given = vector(option, "scale", name)
     if len(given) != values.shape[1] or np.isnan(given).any():
         raise FormulaError(
             f"scale() got {len(given)} values in {name!r}.",
@@ -86,9 +87,8 @@ def column_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     present = ~np.isnan(values)
     count = present.sum(axis=0)
-    with np.errstate(all="ignore"):
-        first = np.where(present, values, 0).sum(axis=0) / count
-        rest = np.where(present, values - first, 0).sum(axis=0) / count
+    first = np.where(present, values, 0).sum(axis=0) / count
+    rest = np.where(present, values - first, 0).sum(axis=0) / count
     return np.asarray(np.where(np.isfinite(first), first + rest, first))
 
 
@@ -121,8 +121,10 @@ def poly_fit(
     top = whole(degree, "poly", "degree", 1)
     raw_powers = switch(raw, "poly", "raw", False)
     variables = _variables(x, more)
-    if top < 1:
-        raise FormulaError(f"poly() got degree {top}.", "It must be at least 1.")
+    if not 1 <= top <= MAX_DEGREE:
+        raise FormulaError(
+            f"poly() got degree {top}.", f"It must be in 1 to {MAX_DEGREE}."
+        )
     check_size(len(variables[0]), (top + 1) * len(variables), "poly")
     state: State = {
         "degree": top,
@@ -147,8 +149,7 @@ def poly_apply(state: State, x: Value, more: tuple[Value, ...], *_: Value) -> Va
 
 
 def _powers(x: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
-    with np.errstate(all="ignore"):
-        return np.asarray(x[:, None] ** np.arange(1, degree + 1))
+    return np.asarray(x[:, None] ** np.arange(1, degree + 1))
 
 
 def _variables(x: Value, more: tuple[Value, ...]) -> list[NDArray[np.float64]]:
@@ -156,6 +157,8 @@ def _variables(x: Value, more: tuple[Value, ...]) -> list[NDArray[np.float64]]:
     for value in (required(x, "poly"), *more):
         block = as_double(value, "An argument of poly()")
         variables.extend([block] if block.ndim == 1 else list(block.T))
+    if not variables:
+        raise FormulaError("poly() got a matrix without columns.")
     return variables
 
 
@@ -175,8 +178,7 @@ def _orthonormal(
             f"poly() got degree {degree} for {distinct} distinct values.",
             f"The degree can be at most {distinct - 1}.",
         )
-    with np.errstate(all="ignore"):
-        recurrence, basis = polynomials.orthonormal(x, degree)
+    recurrence, basis = polynomials.orthonormal(x, degree)
     if not np.isfinite(basis).all():
         raise FormulaError(
             f"poly() cannot make degree {degree} of these values.",
@@ -249,7 +251,7 @@ def summary_fit(name: str) -> Callable[..., tuple[State, Value]]:
     """
 
     def fit(x: Value, na_rm: Value = None) -> tuple[State, Value]:
-        numbers = np.ravel(as_double(required(x, name), f"The argument of {name}()"))
+        numbers = vector(required(x, name), name, "x")
         absent = np.isnan(numbers)
         if switch(na_rm, name, "na.rm", False):
             numbers = numbers[~absent]
@@ -257,8 +259,7 @@ def summary_fit(name: str) -> Callable[..., tuple[State, Value]]:
             raise FormulaError(f"{name}() got no values.")
         result: float | int = np.nan
         if not np.isnan(numbers).any():
-            with np.errstate(all="ignore"):
-                result = SUMMARIES[name](numbers)
+            result = SUMMARIES[name](numbers)
         if (
             isinstance(x, np.ndarray)
             and x.dtype.kind in "ib"
@@ -274,14 +275,14 @@ def quantile_fit(
     x: Value, probs: Value = None, na_rm: Value = None
 ) -> tuple[State, Value]:
     """R's ``quantile(x, probs)`` of the training data, as for knots."""
-    numbers = np.ravel(as_double(required(x, "quantile"), "The argument of quantile()"))
+    numbers = vector(required(x, "quantile"), "quantile", "x")
     absent = np.isnan(numbers)
     if switch(na_rm, "quantile", "na.rm", False):
         numbers = numbers[~absent]
     elif absent.any():
         raise FormulaError("quantile() got missing values.", remedy="Add na.rm = TRUE.")
-    p = np.linspace(0, 1, 5) if probs is None else as_double(probs, "'probs'")
-    if not len(numbers) or p.ndim > 1 or not ((p >= 0) & (p <= 1)).all():
+    p = np.linspace(0, 1, 5) if probs is None else vector(probs, "quantile", "probs")
+    if not len(numbers) or not ((p >= 0) & (p <= 1)).all():
         raise FormulaError("quantile() needs values, and probabilities in 0 to 1.")
     result = quantile7(numbers, p)
     return {"value": result}, result

@@ -193,8 +193,7 @@ def as_factor(value: Value) -> Factor:
     """
     if isinstance(value, Factor):
         return value
-    if isinstance(value, Matrix) and value.values.shape[1] == 1:
-        value = value.values[:, 0]
+    value = as_vector(value)
     if not isinstance(value, np.ndarray):
         raise FormulaError(
             f"{describe(value)} cannot be made a factor.",
@@ -259,11 +258,23 @@ def as_double(value: Value, what: str = "The argument") -> NDArray[np.float64]:
     )
 
 
+def as_vector(value: Value) -> Value:
+    """A matrix of one column as a vector; any other value as it is."""
+    if not isinstance(value, Matrix):
+        return value
+    if value.values.shape[1] != 1:
+        raise FormulaError(
+            f"{describe(value).capitalize()} stands where a vector was expected.",
+            remedy="Use its columns one by one.",
+        )
+    return value.values[:, 0]
+
+
 def as_logical(value: Value) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """A numeric or logical value as truth values, and where they are missing."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "b":
         return value, np.zeros(len(value), dtype=bool)
-    numbers = as_double(value, "The operand of a logical operator")
+    numbers = as_double(as_vector(value), "The operand of a logical operator")
     absent = np.isnan(numbers)
     return (numbers != 0) & ~absent, absent
 

@@ -37,11 +37,12 @@ def if_else(test: Value, yes: Value, no: Value) -> Value:
             )
     truth, absent = as_logical(required(test, "ifelse", "test"))
     first, second = common_type((yes, no))
-    first, second, truth, absent = aligned("ifelse()", first, second, truth, absent)
-    # R's result has the length of the test, even where a branch is longer.
+    # A test of one value takes the first of each branch, as in R.
     if len(truth) == 1 and max(len(first), len(second)) > 1:
         first, second = first[:1], second[:1]
-    return with_missing(np.where(truth, first, second), absent)
+    first, second, truth, absent = aligned("ifelse()", first, second, truth, absent)
+    result = np.where(truth, first, second)
+    return with_missing(result, np.broadcast_to(absent, result.shape))
 
 
 def with_missing(x: NDArray[Any], absent: NDArray[np.bool_]) -> NDArray[Any]:
