@@ -238,6 +238,11 @@ def cross_products(factors: Sequence[Factor], X: Array, y: Array) -> CrossProduc
     return pattern(factors).cross_products(np.column_stack([X, y]))
 
 
+def by_rows(stack: Array) -> Array:
+    """A stack (l, p, r) as a matrix (l p, r); r may be 0."""
+    return stack.reshape(stack.shape[0] * stack.shape[1], stack.shape[2])
+
+
 def multiply(A: CrossProducts, vectors: Sequence[Array]) -> tuple[list[Array], Array]:
     """Products of A with random effects.
 
@@ -257,8 +262,8 @@ def multiply(A: CrossProducts, vectors: Sequence[Array]) -> tuple[list[Array], A
         block * vector if block.shape[1] == 1 else block @ vector
         for block, vector in zip(A.diagonal, vectors, strict=True)
     ]
-    r = vectors[0].shape[2]
-    flat = [vector.reshape(-1, r) for vector in vectors]
+    vectors[0].shape[2]
+    flat = [by_rows(vector) for vector in vectors]
     for (f, g), pair in A.pairs.items():
         out[f] += (pair.matrix @ flat[g]).reshape(out[f].shape)
         out[g] += (pair.transposed @ flat[f]).reshape(out[g].shape)

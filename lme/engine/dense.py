@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
-from lme.engine.crossproducts import CrossProducts
+from lme.engine.crossproducts import CrossProducts, by_rows
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ class DenseStage:
         self.scalar = all(p == 1 for p in self.widths)
         self.gram = self._gram(cross)
         px = cross.gram.shape[0]
-        blocks = [cross.dense[g].reshape(-1, px) for g in rest]
+        blocks = [by_rows(cross.dense[g]) for g in rest]
         self.columns = np.vstack([np.empty((0, px)), *blocks])
         self._diagonal = np.arange(self.m)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.engine.crossproducts import CrossProducts
+from lme.engine.crossproducts import CrossProducts, by_rows
 from lme.engine.lmm import Problem
 from lme.engine.relcov import Template
 
@@ -111,13 +111,13 @@ def _projected_products(
     """``|W_f Z_f' N Z_g|^2`` (K, K) and ``|W_f Z_f' N|^2`` (K,), Frobenius norms."""
     px = cross.gram.shape[0] - 1
     columns = [D[:, :, :px] for D in cross.dense]
-    flat = [np.reshape(D, (-1, px)) for D in columns]
+    flat = [by_rows(D) for D in columns]
     grams = [D.T @ D for D in flat]
     K = len(columns)
     products, own = np.empty((K, K)), np.empty(K)
     for f in range(K):
         WD = weights[f] @ columns[f]
-        inner = WD.reshape(-1, px)
+        inner = by_rows(WD)
         inner = inner.T @ inner
         own[f] = float(np.einsum("laa->", noise[f])) - float(np.trace(inner))
         for g in range(K):

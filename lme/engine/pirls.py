@@ -1,0 +1,324 @@
+"""Penalized iteratively reweighted least squares: the modes of a GLMM.
+
+At given coefficients and factors the random effects minimise ``sum dev_i(eta_i) +
+|u|^2`` with ``eta = offset + X beta + Z Lambda u``; every iteration is the linear
+system of a weighted linear mixed model, so a kernel of that does the work. With the
+fixed effects unpenalised beside u, the same steps give the start and ``nAGQ = 0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from lme.engine.blocked import Blocked
+from lme.engine.crossproducts import (
+    CrossProducts,
+    Pattern,
+    by_rows,
+    multiply,
+    pattern,
+    project,
+)
+from lme.engine.relcov import Factor, Template, Term, assemble
+from lme.families.base import Family, Pointwise
+
+Array = NDArray[np.float64]
+
+#: Newton decrement (squared) below which another iteration cannot be seen.
+_TOLERANCE = 1e-11
+_MAX_ITERATIONS = 100
+_MAX_HALVINGS = 30
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A generalized linear mixed model as arrays.
+
+    Attributes
+    ----------
+    y, weights, offset : (n,) arrays
+        Response (a proportion for the binomial), prior weights, offset.
+    X : (n, p) array
+        Of full column rank.
+    basis : (n, p) array
+        Orthogonal columns of unit mean square with the span of X.
+    R : (p, p) array
+        Upper triangular, ``X = basis @ R``.
+    family : Family
+    factors, template : see `relcov`
+    """
+
+    y: Array
+    weights: Array
+    offset: Array
+    X: Array
+    basis: Array
+    R: Array
+    family: Family
+    factors: tuple[Factor, ...]
+    template: Template
+
+    @property
+    def p(self) -> int:
+        """Number of fixed-effects columns."""
+        return int(self.X.shape[1])
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        """Which levels occur together."""
+        return pattern(self.factors)
+
+    @cached_property
+    def data_term(self) -> Array | float:
+        """The part of the deviance that depends on the data alone."""
+        return self.family.data_term(self.y, self.weights)
+
+    @cached_property
+    def empty(self) -> Array:
+        """No dense columns, (n, 0)."""
+        return np.empty((self.y.size, 0))
+
+    def spread(self, b: Sequence[Array]) -> Array:
+        """``Z b`` for b given per factor as (l, p) arrays, (n,)."""
+        out = np.zeros(self.y.size)
+        for factor, modes in zip(self.factors, b, strict=True):
+            if modes.shape[1] == 1:
+                out += factor.values[:, 0] * modes[factor.codes, 0]
+            else:
+                out += np.einsum("np,np->n", factor.values, modes[factor.codes])
+        return out
+
+    def gather(self, x: Array) -> list[Array]:
+        """``Z'x`` per factor, (l, p)."""
+        return [project(factor, x[:, None])[:, :, 0] for factor in self.factors]
+
+
+def build(
+    y: Array,
+    X: Array,
+    terms: Sequence[Term],
+    family: Family,
+    *,
+    weights: Array | None = None,
+    offset: Array | None = None,
+) -> Problem:
+    """Set up the problem.
+
+    Parameters
+    ----------
+    y : (n,) array
+    X : (n, p) array of full column rank
+    terms : sequence of Term
+    family : Family
+    weights, offset : (n,) arrays or None
+    """
+    n = y.size
+    factors, template = assemble(terms, None)
+    basis, R = np.linalg.qr(X)
+    scale = np.sqrt(n) * np.where(R.diagonal() < 0.0, -1.0, 1.0)
+    return Problem(
+        y=np.ascontiguousarray(y, dtype=float),
+        weights=np.ones(n) if weights is None else np.asarray(weights, dtype=float),
+        offset=np.zeros(n) if offset is None else np.asarray(offset, dtype=float),
+        X=X,
+        basis=np.ascontiguousarray(basis * scale),
+        R=R / scale[:, None],
+        family=family,
+        factors=factors,
+        template=template,
+    )
+
+
+@dataclass(slots=True)
+class Modes:
+    """The conditional modes at one point, and what was computed on the way.
+
+    Attributes
+    ----------
+    gamma : (p,) array
+        Coefficients on the basis.
+    u, b : lists of (l, p) arrays
+        Spherical and original modes, internal basis of the random effects.
+    eta : (n,) array
+    at : Pointwise
+        Deviance and derivatives at eta, all orders.
+    penalized : float
+        ``sum dev + |u|^2``.
+    cross : CrossProducts
+        ``Z'WZ`` at the modes; the kernel holds its factorization.
+    logdet : float
+    iterations : int
+    """
+
+    gamma: Array
+    u: list[Array]
+    b: list[Array]
+    eta: Array
+    at: Pointwise
+    penalized: float
+    cross: CrossProducts
+    logdet: float
+    iterations: int
+
+
+class Pirls:
+    """Finds modes for one problem; keeps the kernel from call to call."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.kernel: Blocked | None = None
+
+    def load(self, cross: CrossProducts) -> Blocked:
+        """The kernel with these cross-products."""
+        if self.kernel is None:
+            self.kernel = Blocked(cross)
+        else:
+            self.kernel.load(cross)
+        return self.kernel
+
+    def pointwise(self, eta: Array, extra: float, order: int) -> Pointwise:
+        """The family's functions of the linear predictor."""
+        problem = self.problem
+        return problem.family.pointwise(
+            problem.y,
+            problem.weights,
+            eta,
+            extra,
+            order=order,
+            data_term=problem.data_term,
+        )
+
+    def penalized(
+        self, gamma: Array, b: list[Array], u: list[Array], extra: float, order: int
+    ) -> tuple[Array, Pointwise, float]:
+        """Linear predictor, its pointwise functions, and ``sum dev + |u|^2``."""
+        problem = self.problem
+        eta = problem.offset + problem.basis @ gamma + problem.spread(b)
+        at = self.pointwise(eta, extra, order)
+        value = float(at.deviance.sum()) + sum(float(np.vdot(v, v)) for v in u)
+        return eta, at, value if np.isfinite(value) else np.inf
+
+    def solve(
+        self,
+        gamma: Array,
+        lambdas: Sequence[Array],
+        u: list[Array],
+        extra: float = 0.0,
+        *,
+        joint: bool = False,
+    ) -> Modes | None:
+        """Iterate to the modes; None when no finite point is found.
+
+        Parameters
+        ----------
+        gamma : (p,) array
+            Coefficients; the start of them when `joint`.
+        lambdas : sequence of (p, p) arrays
+        u : list of (l, p) arrays
+            Start of the spherical modes.
+        extra : float
+            Log of the dispersion or of the negative binomial's theta.
+        joint : bool
+            Minimise over the coefficients too (`nAGQ = 0`).
+        """
+        problem = self.problem
+        b = [v @ lam.T for v, lam in zip(u, lambdas, strict=True)]
+        eta, at, value = self.penalized(gamma, b, u, extra, 1)
+        if not np.isfinite(value):
+            u = [np.zeros_like(v) for v in u]
+            b = u
+            eta, at, value = self.penalized(gamma, b, u, extra, 1)
+            if not np.isfinite(value):
+                return None
+        iterations = 0
+        while iterations < _MAX_ITERATIONS:
+            iterations += 1
+            step = self._newton(gamma, lambdas, u, b, eta, at, joint)
+            if step is None:
+                return None
+            new_gamma, new_u, decrement = step
+            done = decrement < _TOLERANCE
+            factor = 1.0
+            for _ in range(_MAX_HALVINGS):
+                try_gamma = gamma + factor * (new_gamma - gamma)
+                try_u = [
+                    old + factor * (new - old)
+                    for old, new in zip(u, new_u, strict=True)
+                ]
+                try_b = [v @ lam.T for v, lam in zip(try_u, lambdas, strict=True)]
+                try_eta, try_at, try_value = self.penalized(
+                    try_gamma, try_b, try_u, extra, 2 if done else 1
+                )
+                # Rounding must not look like an increase near the minimum.
+                if try_value <= value + 1e-10 * (1.0 + abs(value)):
+                    break
+                factor *= 0.5
+            else:
+                return None
+            gamma, u, b = try_gamma, try_u, try_b
+            eta, at, value = try_eta, try_at, try_value
+            if done:
+                break
+        if at.dW.size == 0:
+            at = self.pointwise(eta, extra, 2)
+        cross = problem.pattern.cross_products(problem.empty, at.W)
+        schur = self.load(cross).factor(lambdas)
+        if schur is None:
+            return None
+        return Modes(gamma, u, b, eta, at, value, cross, schur.logdet, iterations)
+
+    def _newton(
+        self,
+        gamma: Array,
+        lambdas: Sequence[Array],
+        u: list[Array],
+        b: list[Array],
+        eta: Array,
+        at: Pointwise,
+        joint: bool,
+    ) -> tuple[Array, list[Array], float] | None:
+        """The next point by weighted least squares, and the squared decrement."""
+        problem = self.problem
+        score = -0.5 * at.g
+        columns = problem.empty
+        if joint:
+            # The working response is never divided by W, which may vanish.
+            columns = problem.basis
+        cross = problem.pattern.cross_products(columns, at.W)
+        kernel = self.load(cross)
+        schur = kernel.factor(lambdas)
+        if schur is None:
+            return None
+        gathered = problem.gather(score)
+        now = multiply(cross, [m[:, :, None] for m in b])
+        rhs = [r[:, :, None] + a for r, a in zip(gathered, now[0], strict=True)]
+        change = np.zeros(gamma.size)
+        decrement = 0.0
+        if joint and gamma.size:
+            solved = kernel.solve(rhs)
+            right = problem.basis.T @ score + now[1][:, 0]
+            for D, s in zip(cross.dense, solved, strict=True):
+                right = right - by_rows(D).T @ s.ravel()
+            RX, info = lapack.dpotrf(schur.matrix, lower=0)
+            if info != 0:
+                return None
+            change, _ = lapack.dpotrs(RX, right, lower=0)
+            rhs = [
+                r - (D @ change)[:, :, None]
+                for r, D in zip(rhs, cross.dense, strict=True)
+            ]
+            decrement += float(change @ (problem.basis.T @ score))
+        b_new = kernel.solve(rhs)
+        Ab, _ = multiply(cross, b_new)
+        u_new = [
+            (r - a)[:, :, 0] @ lam for r, a, lam in zip(rhs, Ab, lambdas, strict=True)
+        ]
+        for old, new, r, lam in zip(u, u_new, gathered, lambdas, strict=True):
+            decrement += float(np.vdot(new - old, r @ lam - old))
+        return gamma + change, u_new, abs(decrement)

@@ -1,0 +1,511 @@
+"""The hinge for generalized models: from a design to the record of a fitted GLMM."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lme.convergence import Verdict, judge
+from lme.engine import moments, pirls
+from lme.engine.crossproducts import cross_products
+from lme.engine.laplace import Evaluation, Laplace
+from lme.engine.pirls import Modes, Pirls
+from lme.engine.quadrature import Quadrature
+from lme.errors import (
+    ConvergenceWarning,
+    FitError,
+    LMEWarning,
+    OptionError,
+    near,
+)
+from lme.families.base import Family
+from lme.fit import boundary_words, engine_terms, keep_columns, settle_zeros, warn_all
+from lme.formula.design import Design
+from lme.search import OPTIMIZERS, Control, Trace, control_from
+
+Array = NDArray[np.float64]
+
+#: Linear predictors beyond this on the logit scale mean fitted probabilities of 0 or 1.
+_SEPARATED = 15.0
+
+
+@dataclass(frozen=True)
+class GLMMFit:
+    """A fitted generalized linear mixed model.
+
+    Attributes
+    ----------
+    design : Design
+    problem : pirls.Problem
+    family : Family
+    nAGQ : int
+        0 for coefficients from PIRLS, 1 Laplace, more for quadrature.
+    laplace : str
+        "expected" or "observed" information in the determinant.
+    X : (n, p) array
+    kept_columns : (p,) intp
+    theta : (k,) array
+        Covariance parameters on the link scale (never multiplied by a scale).
+    lambdas : tuple of (p_k, p_k) arrays
+    beta : (p,) array
+    u, b : tuple of (l_k, p_k) arrays
+        Spherical and original conditional modes of each term, link scale.
+    sigma : float
+        Always 1: the covariance of the random effects is ``lambda lambda'``.
+    extra : float
+        Dispersion or negative binomial theta (natural scale); nan without one.
+    objective : float
+        ``-2 log-likelihood``, absolute for every nAGQ.
+    deviance : float
+        Conditional deviance at the modes.
+    ldL2, ldRX2 : float
+        ``log|H|`` and ``log|R_X|^2`` of the working model.
+    ussq, pwrss : float
+        ``|u|^2``, and with the working residuals' sum of squares.
+    vcov_rx : (p, p) array
+        Covariance of beta from the working model.
+    RX : (p, p) array
+    eta, mu : (n,) arrays
+        Linear predictor and mean, random effects included.
+    convergence : Verdict
+    trace : Trace
+    warnings : tuple of LMEWarning
+    """
+
+    design: Design
+    problem: pirls.Problem
+    family: Family
+    nAGQ: int  # noqa: N815  (lme4's name)
+    laplace: str
+    X: Array
+    kept_columns: NDArray[np.intp]
+    theta: Array
+    lambdas: tuple[Array, ...]
+    beta: Array
+    u: tuple[Array, ...]
+    b: tuple[Array, ...]
+    sigma: float
+    extra: float
+    objective: float
+    deviance: float
+    ldL2: float  # noqa: N815
+    ldRX2: float  # noqa: N815
+    ussq: float
+    pwrss: float
+    vcov_rx: Array
+    RX: Array
+    eta: Array
+    mu: Array
+    convergence: Verdict
+    trace: Trace
+    warnings: tuple[LMEWarning, ...]
+    options: Mapping[str, Any]
+
+    @property
+    def reml(self) -> bool:
+        """False: a GLMM has no REML criterion here."""
+        return False
+
+    @cached_property
+    def criterion(self) -> Laplace:
+        """The criterion, made again on demand."""
+        return _criterion(self.problem, self.nAGQ, self.laplace == "observed")
+
+    @cached_property
+    def point(self) -> Array:
+        """The optimum in the parameters of the search."""
+        theta = self.problem.template.internal(self.theta)
+        parts = [theta] if self.nAGQ == 0 else [self.problem.R @ self.beta, theta]
+        if self.family.extra is not None:
+            parts.append(np.array([np.log(self.extra)]))
+        return np.concatenate(parts)
+
+    @cached_property
+    def hessian(self) -> Array:
+        """Hessian of the objective by differences of the exact gradient, (m, m).
+
+        In the parameters of the search. For ``nAGQ = 0`` coefficients are included by
+        the Laplace criterion at the same point.
+        """
+        criterion, point = self.criterion, self.point
+        if self.nAGQ == 0:
+            criterion = Laplace(self.problem, observed=self.laplace == "observed")
+            point = np.concatenate([self.problem.R @ self.beta, point])
+        out = np.empty((point.size, point.size))
+        for i, unit in enumerate(np.eye(point.size)):
+            step = 1e-4 * max(1.0, abs(float(point[i])))
+            high = criterion.evaluate(point + step * unit).gradient
+            low = criterion.evaluate(point - step * unit).gradient
+            out[i] = (high - low) / (2.0 * step)
+        return 0.5 * (out + out.T)
+
+    @cached_property
+    def vcov_hessian(self) -> Array | None:
+        """Covariance of beta from the Hessian, (p, p); None if it is not positive."""
+        p = self.problem.p
+        H = self.hessian
+        # Parameters on the boundary have no curvature to invert with.
+        free = np.ones(len(H), dtype=bool)
+        k = self.theta.size
+        free[p : p + k] = self.problem.template.internal(self.theta) != 0.0
+        try:
+            np.linalg.cholesky(H[np.ix_(free, free)])
+        except np.linalg.LinAlgError:
+            return None
+        inner = 2.0 * np.linalg.inv(H[np.ix_(free, free)])[:p, :p]
+        half = np.linalg.solve(self.problem.R, inner)
+        return np.linalg.solve(self.problem.R, half.T)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: v for key, v in self.__dict__.items() if key != "criterion"}
+
+
+def _criterion(problem: pirls.Problem, nAGQ: int, observed: bool) -> Laplace:
+    if nAGQ > 1:
+        return Quadrature(problem, nAGQ)
+    return Laplace(problem, observed=observed, joint=nAGQ == 0)
+
+
+def _check_options(nAGQ: Any, laplace: str, problem: pirls.Problem) -> None:
+    """Refuse impossible numbers of nodes and unknown kinds of the approximation."""
+    if not isinstance(nAGQ, (int, np.integer)) or isinstance(nAGQ, bool) or nAGQ < 0:
+        raise OptionError(
+            f"nAGQ is {nAGQ!r}.",
+            "A whole number of nodes was expected: 0, 1 or up to 100.",
+        )
+    if nAGQ > 100:
+        raise OptionError(
+            f"nAGQ is {nAGQ}.", "At most 100 nodes are possible.", "25 are plenty."
+        )
+    scalar = len(problem.template.slots) == 1 and problem.template.widths == (1,)
+    if nAGQ > 1 and not scalar:
+        raise OptionError(
+            f"nAGQ is {nAGQ} in a model with other than one scalar random effect.",
+            "nAGQ > 1 is only available for a single, scalar random-effects term.",
+            "Use the Laplace approximation, nAGQ=1.",
+        )
+    kinds = ("auto", "expected", "observed")
+    if laplace not in kinds:
+        raise OptionError(
+            f"laplace is {laplace!r}.",
+            f"Expected one of {', '.join(kinds)}.",
+            near(str(laplace), kinds),
+        )
+
+
+def start(problem: pirls.Problem) -> tuple[Array, Array]:
+    """Coefficients without random effects, and theta by moments of the residuals."""
+    family, template = problem.family, problem.template
+    mean = family.start_mean(problem.y, problem.weights)
+    eta = family.link.eta(mean) - problem.offset
+    gamma = problem.basis.T @ eta / problem.y.size
+    solver = Pirls(problem)
+    zeros = [np.zeros((f.levels, f.values.shape[1])) for f in problem.factors]
+    flat = [np.zeros((p, p)) for p in template.widths]
+    modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
+    if modes is None:
+        gamma = np.zeros(problem.p)
+        modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
+    if modes is None:
+        return gamma, template.internal(_identity(problem))
+    root = np.sqrt(modes.at.W)
+    residual = np.divide(
+        -0.5 * modes.at.g, root, out=np.zeros_like(root), where=root > 1e-12
+    )
+    factors = [replace(f, values=f.values * root[:, None]) for f in problem.factors]
+    Q, _ = np.linalg.qr(problem.basis * root[:, None])
+    cross = cross_products(factors, Q, residual)
+    sigma2 = 1.0
+    if family.dispersion:
+        sigma2 = max(float(residual @ residual) / problem.y.size, 1e-8)
+    theta = moments.estimate(cross, template, problem.y.size, sigma2)
+    return modes.gamma, theta * (np.sqrt(sigma2) if family.dispersion else 1.0)
+
+
+def _identity(problem: pirls.Problem) -> Array:
+    return np.concatenate(
+        [
+            slot.structure.start(slot.columns.stop - slot.columns.start)
+            for slot in problem.template.slots
+        ]
+    )
+
+
+def _start_from(
+    problem: pirls.Problem, given: Any, kept: NDArray[np.intp]
+) -> tuple[Array, Array]:
+    """Start of coefficients (basis) and theta (internal) with the user's wishes."""
+    gamma, theta = start(problem)
+    if given is None:
+        return gamma, theta
+    values = given if isinstance(given, Mapping) else {"theta": given}
+    known = {"theta": "theta", "beta": "beta", "fixef": "beta"}
+    for key, value in values.items():
+        if key not in known:
+            raise OptionError(
+                f"Unknown start value {key!r}.",
+                "A start may have 'theta' and 'beta' (or 'fixef').",
+                near(str(key), known),
+            )
+        size = problem.template.size if known[key] == "theta" else problem.p
+        try:
+            array = np.atleast_1d(np.asarray(value, dtype=float))
+        except (TypeError, ValueError):
+            array = np.array([np.nan])
+        if array.shape != (size,) or not np.isfinite(array).all():
+            raise OptionError(
+                f"start[{key!r}] has {array.size} values or ones that are not finite.",
+                f"{size} finite numbers were expected.",
+            )
+        if known[key] == "theta":
+            theta = problem.template.internal(array)
+        else:
+            gamma = problem.R @ array
+    return gamma, theta
+
+
+def fit_glmm(
+    design: Design,
+    family: Family,
+    *,
+    nAGQ: int = 1,
+    laplace: str = "auto",
+    start: Any = None,
+    optimizer: str = "auto",
+    control: Mapping[str, Any] | Control | None = None,
+    verbose: int = 0,
+    rank: str = "drop",
+) -> GLMMFit:
+    """Fit a generalized linear mixed model.
+
+    Parameters
+    ----------
+    design : Design
+    family : Family
+    nAGQ : int
+        0, 1 (Laplace) or the number of quadrature nodes per level, at most 100.
+    laplace : {"auto", "expected", "observed"}
+        Information in the determinant of the Laplace approximation; "auto" is the
+        expected one (lme4) but for families with a dispersion.
+    start : mapping with "theta" and "beta", or theta, optional
+    optimizer, control, verbose, rank
+        As for `lme.fit.fit_lmm`.
+
+    Raises
+    ------
+    OptionError
+        For impossible options.
+    FitError
+        When no finite point can be found.
+    """
+    X, kept, notes = keep_columns(design, rank)
+    problem = pirls.build(
+        design.y,
+        X,
+        engine_terms(design),
+        family,
+        weights=design.weights,
+        offset=design.offset,
+    )
+    _check_options(nAGQ, laplace, problem)
+    observed = laplace == "observed" or (laplace == "auto" and family.dispersion)
+    options = {
+        "nAGQ": nAGQ,
+        "laplace": laplace,
+        "optimizer": optimizer,
+        "control": control,
+        "verbose": verbose,
+    }
+    if optimizer not in OPTIMIZERS:
+        raise OptionError(
+            f"Unknown optimizer {optimizer!r}.",
+            f"The optimizers are {', '.join(OPTIMIZERS)}.",
+            near(str(optimizer), OPTIMIZERS),
+        )
+    return _fit(design, problem, kept, nAGQ, observed, start, options, notes)
+
+
+def refit(fit: GLMMFit, y: Array) -> GLMMFit:
+    """The same model fitted to another response (n,)."""
+    y = np.ascontiguousarray(y, dtype=float)
+    problem = replace(fit.problem, y=y)
+    design = replace(fit.design, y=y)
+    return _fit(
+        design,
+        problem,
+        fit.kept_columns,
+        fit.nAGQ,
+        fit.laplace == "observed",
+        None,
+        fit.options,
+        [],
+    )
+
+
+def _fit(
+    design: Design,
+    problem: pirls.Problem,
+    kept: NDArray[np.intp],
+    nAGQ: int,
+    observed: bool,
+    given: Any,
+    options: Mapping[str, Any],
+    notes: list[LMEWarning],
+) -> GLMMFit:
+    """Search, judge, and freeze."""
+    began = time.perf_counter()
+    criterion = _criterion(problem, nAGQ, observed)
+    gamma, theta = _start_from(problem, given, kept)
+    criterion.gamma = gamma
+    psi = theta if nAGQ == 0 else np.concatenate([gamma, theta])
+    even = problem.template.even()
+    if nAGQ:
+        even = np.concatenate([np.zeros(problem.p, dtype=bool), even])
+    if problem.family.extra is not None:
+        psi = np.append(psi, problem.family.start_extra(problem.y, problem.weights))
+        even = np.append(even, False)
+    outcome = OPTIMIZERS[options["optimizer"]](
+        criterion.evaluate,
+        psi,
+        control_from(options["control"]),
+        options["verbose"],
+        even,
+    )
+    point = outcome.point
+    if not isinstance(point, Evaluation) or point.modes is None:
+        raise FitError(
+            "PIRLS found no finite deviance at the start of the search.",
+            "Responses and predictors that the family and link can fit were expected.",
+            "Check the scale of the predictors, look for groups that predict the "
+            "response perfectly, or give another start.",
+        )
+    offset = 0 if nAGQ == 0 else problem.p
+    point = settle_zeros(criterion, outcome, problem.template, offset)
+    _, theta, _ = criterion.split(point.theta)
+    verdict = judge(
+        status=outcome.status,
+        decrease=outcome.decrease,
+        theta=point.theta,
+        gradient=point.gradient,
+        hessian=outcome.hessian,
+        information=outcome.information,
+        boundary=boundary_words(design, problem.template, theta),
+        kernel="blocked",
+        optimizer=options["optimizer"],
+        evaluations=criterion.evaluations,
+        seconds=time.perf_counter() - began,
+    )
+    separated = _separation(problem, point.modes)
+    if separated:
+        notes = [*notes, ConvergenceWarning(separated)]
+    elif not (verdict.converged and verdict.unique):
+        notes = [*notes, ConvergenceWarning(verdict.message)]
+    warn_all(notes)
+    k = problem.template.size
+    trace = Trace(
+        np.array([value for _, value, _ in outcome.points]),
+        np.array([norm for _, _, norm in outcome.points]),
+        np.array(
+            [
+                problem.template.external(at[offset : offset + k])
+                for at, _, _ in outcome.points
+            ]
+        ),
+    )
+    return _freeze(design, criterion, point, kept, nAGQ, verdict, trace, notes, options)
+
+
+def _separation(problem: pirls.Problem, modes: Modes | None) -> str:
+    """A sentence when fitted probabilities are numerically zero or one, else empty."""
+    if modes is None or problem.family.name not in ("bernoulli", "binomial"):
+        return ""
+    fixed = problem.basis @ modes.gamma + problem.offset
+    count = int((np.abs(fixed) > _SEPARATED).sum())
+    if not count:
+        return ""
+    return (
+        f"Complete or quasi-complete separation: {count} of {problem.y.size} rows have "
+        "a fitted probability of 0 or 1 from the fixed effects alone, so that "
+        "coefficients grow without bound. Estimates and standard errors of the "
+        "separating predictors mean nothing; drop or merge them, or use a penalty."
+    )
+
+
+def _freeze(
+    design: Design,
+    criterion: Laplace,
+    at: Evaluation,
+    kept: NDArray[np.intp],
+    nAGQ: int,
+    verdict: Verdict,
+    trace: Trace,
+    notes: list[LMEWarning],
+    options: Mapping[str, Any],
+) -> GLMMFit:
+    """Everything that the optimum implies, in the user's units."""
+    problem, template, modes = criterion.problem, criterion.problem.template, at.modes
+    if modes is None:
+        raise FitError("The search ended at a point without modes.")
+    gamma, theta_in, extra = criterion.split(at.theta)
+    theta = template.external(theta_in)
+    lambdas, u, b = [], [], []
+    slots = iter(template.slots)
+    for term in design.terms:
+        p = term.values.shape[1]
+        if not p:
+            lambdas.append(np.zeros((0, 0)))
+            u.append(np.zeros((len(term.levels), 0)))
+            b.append(np.zeros((len(term.levels), 0)))
+            continue
+        slot = next(slots)
+        lambdas.append(slot.structure.factor(theta[slot.theta], p))
+        u.append(modes.u[slot.factor][:, slot.columns])
+        b.append(modes.b[slot.factor][:, slot.columns] @ slot.basis.T)
+    gamma = modes.gamma
+    beta = np.linalg.solve(problem.R, gamma) if problem.p else gamma
+    XVX = criterion.fixed_information(at)
+    RX = np.linalg.cholesky(XVX).T @ problem.R if problem.p else XVX
+    inverse = np.linalg.inv(RX) if problem.p else RX
+    point = modes.at
+    working = np.divide(
+        0.25 * point.g**2, point.W, out=np.zeros_like(point.g), where=point.W > 0
+    )
+    ussq = float(sum(np.vdot(v, v) for v in modes.u))
+    family = problem.family
+    phi = float(np.exp(extra)) if family.dispersion else 1.0
+    return GLMMFit(
+        design=design,
+        problem=problem,
+        family=family,
+        nAGQ=nAGQ,
+        laplace="observed" if criterion.observed else "expected",
+        X=problem.X,
+        kept_columns=kept,
+        theta=theta,
+        lambdas=tuple(lambdas),
+        beta=beta,
+        u=tuple(u),
+        b=tuple(b),
+        sigma=1.0,
+        extra=float(np.exp(extra)) if family.extra is not None else float("nan"),
+        objective=at.value,
+        deviance=float(point.deviance.sum()) * phi,
+        ldL2=modes.logdet,
+        ldRX2=2.0 * float(np.log(np.abs(RX.diagonal())).sum()),
+        ussq=ussq,
+        pwrss=ussq + float(working.sum()),
+        vcov_rx=inverse @ inverse.T,
+        RX=RX,
+        eta=modes.eta,
+        mu=family.mean(modes.eta),
+        convergence=verdict,
+        trace=trace,
+        warnings=(*design.warnings, *notes),
+        options=options,
+    )
