@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lme.errors import FormulaError, LMEError, near
+from lme.errors import DesignError, FormulaError, near
 from lme.formula.calls import Function, as_function
 from lme.formula.functions import CONSTANTS, FUNCTIONS, RESERVED
 from lme.formula.syntax import Call, Name, Node, Number, String, deparse
@@ -99,7 +99,7 @@ def evaluate(node: Node, scope: Scope) -> Value:
         return _call(node, scope)
     except FormulaError as error:
         raise located(error, node, scope.text) from error
-    except LMEError as error:
+    except DesignError as error:
         raise located(
             FormulaError(error.found, error.expected, error.remedy), node, scope.text
         ) from error

@@ -87,10 +87,10 @@ class _Parser:
                 raise self.unexpected("Operators are %in%, %% and %/%.")
             if binding < power or binding < 0:
                 break
+            if symbol in _COMPARISONS and is_operator(left, *_COMPARISONS):
+                raise self.unexpected("Join two comparisons with &: a < b & b < c.")
             self.advance()
             right, right_depth = self.expression(binding + (symbol != "^"))
-            if symbol in _COMPARISONS and is_operator(left, *_COMPARISONS):
-                raise self.unexpected("Join two comparisons with &.", left)
             parts = [left, right]
             depth = max(depth, right_depth) + 1
             while symbol == "+" and self.accept("+"):
@@ -178,32 +178,28 @@ class _Parser:
                 position=self.tokens[min(self.at, len(self.tokens) - 1)].start,
             )
 
-    def unexpected(self, remedy: str = "", node: Node | None = None) -> FormulaError:
+    def unexpected(self, remedy: str = "") -> FormulaError:
         token = self.peek
-        if node is not None:
-            start, length, found = node.start, node.end - node.start, "comparison"
-        else:
-            start, length = token.start, max(1, token.end - token.start)
-            found = repr(self.text[token.start : token.end])
-        if token.kind == "end" and node is None:
+        found = self.text[token.start : token.end]
+        if token.kind == "end":
             return FormulaError(
                 "The formula ends too early.",
                 "Expected a name, a number or a parenthesis after it.",
                 remedy,
                 text=self.text + " ",
-                position=start,
+                position=token.start,
             )
-        if token.text == "=" and not remedy:
+        if found == "=" and not remedy:
             remedy = "Write ~ between response and terms, and == to compare."
-        elif token.text == ")" and not remedy:
+        elif found == ")" and not remedy:
             remedy = (
                 "Check the parentheses: one is closed that was never opened,"
                 " or an operand is missing before it."
             )
         return FormulaError(
-            f"Unexpected {found} in the formula.",
+            f"Unexpected {found!r} in the formula.",
             remedy=remedy,
             text=self.text,
-            position=start,
-            length=length,
+            position=token.start,
+            length=len(found),
         )

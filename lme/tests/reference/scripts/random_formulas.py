@@ -7,6 +7,8 @@ whitelist and twenty grouping expressions. With `fixed`, no random terms are mad
 import random
 import sys
 
+KINDS = ["+", "+", "+", "*", ":", ":", "/", "%in%", "-", "^", "+1", "+0", "-1"]
+KINDS += ["()", "()", "u", "o"]
 NUMBERS = ["x", "z", "w", "e", "k", "t"]
 FACTORS = ["f", "h", "g", "o", "s", "b"]
 FUNCTIONS = """poly(x, 2);log(z);I(x^2);factor(k);scale(x);I(x > 0);ns(z, df = 3);
@@ -19,9 +21,11 @@ I(x & b);pmax(x,0);floor(z);factor(x > 0);ordered(f);droplevels(f);
 C(o, contr.treatment);factor(z > 2, labels=c("lo","hi"));scale(log(z));poly(log(z), 2);
 ns(z, knots = c(1, 2));bs(x, degree = 2, knots = 0);C(o, poly);C(f, contr.helmert);
 I(sqrt(z)/w);log10(z);expm1(x);sin(x);cos(z);ceiling(w);I(!b);I(s == "Mo");
-ifelse(b, x, z);cut(w, c(0, 4, 8, 12), right = FALSE);C(f, contr.treatment(3, base = 2));
+ifelse(b, x, z);cut(w, c(0, 4, 8, 12), right = FALSE);
+C(f, contr.treatment(3, base = 2));
 interaction(f, h);I(x %/% 1);is.na(x);round(x, 1);sign(x);I(z^-1);I(x*(z - 1))"""
-LEFT = """1;x;0+x;x+z;f;0+f;x*f;b;o;x-1;-1+x;1+x;poly(x,2);x:f;f:h;log(z);scale(x);I(x^2);
+LEFT = """1;x;0+x;x+z;f;0+f;x*f;b;o;x-1;-1+x;1+x;poly(x,2);x:f;f:h;log(z);
+scale(x);I(x^2);
 0+f:x;k;s;0+h+x;factor(k);z*b;x%in%f;(x+f);0+o;ns(z, df = 2);C(f, contr.sum);b:x;0"""
 GROUPS = "g;h;f;k;s;b;t;o;g:h;f/h;g/h;f:h:b;h:s;b:g;f/h/b;s/h;k:f;f/(h:b);t/b;g:(h:b)"
 
@@ -44,7 +48,7 @@ def main(seed, count, fixed):
     def expression(depth, offsets=True):
         if depth == 0 or rng.random() < 0.3:
             return atom()
-        kind = rng.choice("+ + + * : : / %in% - ^ +1 +0 -1 () () u o".split())
+        kind = rng.choice(KINDS)
 
         def part():
             return expression(depth - 1, offsets)
