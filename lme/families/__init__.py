@@ -7,7 +7,11 @@ distribution's natural scale to the linear predictor.
 
 from lme.families.base import ExtraDerivatives, Family, Pointwise, find_link
 from lme.families.binomial import Bernoulli, Binomial
+from lme.families.gamma import Gamma
+from lme.families.gaussian import Gaussian
+from lme.families.inverse_gaussian import InverseGaussian
 from lme.families.links import LINKS, Link
+from lme.families.negative_binomial import NegativeBinomial
 from lme.families.poisson import Poisson
 from lme.families.table import FAMILIES, resolve
 
@@ -18,7 +22,11 @@ __all__ = [
     "Binomial",
     "ExtraDerivatives",
     "Family",
+    "Gamma",
+    "Gaussian",
+    "InverseGaussian",
     "Link",
+    "NegativeBinomial",
     "Pointwise",
     "Poisson",
     "find_link",

@@ -16,6 +16,7 @@ References
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -85,6 +86,11 @@ class ExtraDerivatives:
     constant: float
 
 
+def parameter(extra: float) -> float:
+    """The parameter whose logarithm is `extra`, kept between 1e-39 and 1e39."""
+    return math.exp(min(max(extra, -90.0), 90.0))
+
+
 def find_link(link: object) -> Link:
     """The link that a name, one of our links or one of statsmodels' stands for.
 
@@ -125,8 +131,8 @@ class Family(ABC):
 
     Notes
     -----
-    A new family states its name and links, and writes `pointwise`, `loglik`,
-    `constant`, `variance`, `check_response`, `start_mean` and `draw`.
+    A new family states its name and links, and writes `pointwise`, `row_constants`,
+    `unit_deviance`, `variance`, `check_response`, `start_mean` and `draw`.
     `weights` are prior weights: trials of a proportion, ``phi / weight`` is the
     dispersion of a row where there is one, and the number of equal observations that
     a row stands for otherwise.
@@ -157,7 +163,7 @@ class Family(ABC):
 
     def with_link(self, link: object) -> Family:
         """The same family with another link."""
-        return type(self)(link)
+        return type(self)(link=link)
 
     @property
     def extra(self) -> str | None:
@@ -226,8 +232,14 @@ class Family(ABC):
         return ExtraDerivatives(-point.deviance, -point.g, -point.W, -point.Wo, slope)
 
     @abstractmethod
+    def row_constants(
+        self, y: Array, weights: Array | None, extra: float = 0.0
+    ) -> Array:
+        """-2 log-density of each row at ``mu = y``, shape (n,)."""
+
     def constant(self, y: Array, weights: Array | None, extra: float = 0.0) -> float:
-        """``-2 log-likelihood - sum of the deviances``: -2 log p(y | mu = y)."""
+        """``-2 log-likelihood - sum of the deviances``, over all rows."""
+        return float(np.sum(self.row_constants(y, weights, extra)))
 
     def constant_slope(
         self, y: Array, weights: Array | None, extra: float = 0.0
@@ -235,11 +247,17 @@ class Family(ABC):
         """Derivative of `constant` in the logarithm of the extra parameter."""
         return 0.0
 
-    @abstractmethod
     def loglik(
         self, y: Array, weights: Array | None, mu: Array, extra: float = 0.0
     ) -> Array:
         """Log-likelihood of each row with all constants, shape (n,)."""
+        deviance = self.unit_deviance(y, mu, extra) * self.precision(weights, extra)
+        return np.asarray(-0.5 * (deviance + self.row_constants(y, weights, extra)))
+
+    def precision(self, weights: Array | None, extra: float = 0.0) -> Array | float:
+        """``weight / phi``, the factor of the unit deviance; ``phi = 1`` if fixed."""
+        factor = 1.0 / parameter(extra) if self.dispersion else 1.0
+        return factor if weights is None else weights * factor
 
     @abstractmethod
     def variance(self, mu: Array, extra: float = 0.0) -> Array:
@@ -267,6 +285,18 @@ class Family(ABC):
     @abstractmethod
     def start_mean(self, y: Array, weights: Array | None) -> Array:
         """Means to start from: near `y` and inside the range of the link."""
+
+    def start_extra(self, y: Array, weights: Array | None) -> float:
+        """Logarithm of the extra parameter to start from; 0 when there is none.
+
+        Half of the Pearson estimate of `phi` about the common mean: the other half is
+        left to predictors and random effects.
+        """
+        if not self.dispersion:
+            return 0.0
+        center = np.full_like(y, np.average(y, weights=weights))
+        total = np.mean(self.pearson_residuals(y, weights, center) ** 2)
+        return float(np.log(max(0.5 * float(total), 1e-10)))
 
     @abstractmethod
     def draw(

@@ -8,7 +8,6 @@ References
 
 from __future__ import annotations
 
-import warnings as messages
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +19,11 @@ from lme.families.base import Family, Pointwise
 from lme.families.binary import binomial_pointwise
 from lme.families.checks import (
     check_finite,
-    fractional_warning,
     not_whole,
     refuse,
+    warn_fractional,
 )
-from lme.families.saturated import binomial_saturated
+from lme.families.saturated import binomial_saturated, poisson_deviance
 
 Array = NDArray[np.float64]
 
@@ -75,22 +74,16 @@ class Binomial(Family):
         term = 2.0 * (special.xlogy(y, y) + special.xlog1py(1.0 - y, -y))
         return np.asarray(term if weights is None else term * weights)
 
-    def constant(self, y: Array, weights: Array | None, extra: float = 0.0) -> float:
+    def row_constants(
+        self, y: Array, weights: Array | None, extra: float = 0.0
+    ) -> Array:
         """-2 log of the binomial probabilities at the observed proportions.
 
         Counts that are not whole have no probability; the gamma function then stands
         for the factorials in the binomial coefficient.
         """
         trials = np.ones_like(y) if weights is None else weights
-        return float(-2.0 * np.sum(binomial_saturated(trials * y, trials)))
-
-    def loglik(
-        self, y: Array, weights: Array | None, mu: Array, extra: float = 0.0
-    ) -> Array:
-        """``log choose(w, wy) + w (y log mu + (1-y) log(1-mu))``."""
-        trials = np.ones_like(y) if weights is None else weights
-        deviance = trials * self.unit_deviance(y, mu)
-        return np.asarray(binomial_saturated(trials * y, trials) - 0.5 * deviance)
+        return -2.0 * binomial_saturated(trials * y, trials)
 
     def variance(self, mu: Array, extra: float = 0.0) -> Array:
         """``mu (1 - mu)``."""
@@ -98,9 +91,7 @@ class Binomial(Family):
 
     def unit_deviance(self, y: Array, mu: Array, extra: float = 0.0) -> Array:
         """``2 (y log(y/mu) + (1-y) log((1-y)/(1-mu)))``."""
-        return np.asarray(
-            2.0 * (special.rel_entr(y, mu) + special.rel_entr(1 - y, 1 - mu))
-        )
+        return 2.0 * (poisson_deviance(y, mu) + poisson_deviance(1.0 - y, 1.0 - mu))
 
     def check_response(self, y: Array, weights: Array | None) -> None:
         """Proportions in [0, 1]; warns when successes are not whole numbers."""
@@ -113,13 +104,9 @@ class Binomial(Family):
             " the trials and pass them as weights=.",
         )
         successes = y if weights is None else y * weights
-        bad = not_whole(successes)
-        if bad.any():
-            remedy = "Pass the numbers of trials as weights=."
-            messages.warn(
-                fractional_warning(bad, successes, "numbers of successes", remedy),
-                stacklevel=2,
-            )
+        warn_fractional(
+            successes, "successes", "Pass the numbers of trials as weights=."
+        )
 
     def start_mean(self, y: Array, weights: Array | None) -> Array:
         """``(w y + 1/2) / (w + 1)``."""

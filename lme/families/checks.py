@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings as messages
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,12 +42,42 @@ def not_whole(values: Array) -> Flags:
     return np.abs(values - np.round(values)) > _TOLERANCE
 
 
-def fractional_warning(
-    bad: Flags, values: Array, what: str, remedy: str
-) -> DataWarning:
-    """A warning that names the first row with a non-integer count."""
-    row = int(np.flatnonzero(bad)[0])
-    return DataWarning(
-        f"Non-integer {what}: {values[row]:g} in row {row}"
-        f" ({int(bad.sum())} of {bad.size} rows). {remedy}"
+def warn_fractional(values: Array, what: str, remedy: str) -> None:
+    """Warn, with the first row, when `values` are not whole numbers."""
+    bad = not_whole(values)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        text = (
+            f"Non-integer {what}: {values[row]:g} in row {row}"
+            f" ({int(bad.sum())} of {bad.size} rows). {remedy}"
+        )
+        messages.warn(DataWarning(text), stacklevel=3)
+
+
+def check_counts(family: str, y: Array) -> None:
+    """Refuse negative responses and warn about fractions."""
+    check_finite(y)
+    refuse(
+        y < 0.0,
+        y,
+        f"A {family} response counts something: 0, 1, 2, ...",
+        "For a response of either sign fit a linear mixed model.",
     )
+    warn_fractional(y, "counts", "For rates fit the counts with offset(log(exposure)).")
+
+
+def check_positive(family: str, y: Array) -> None:
+    """Refuse responses that are not positive."""
+    check_finite(y)
+    refuse(
+        y <= 0.0,
+        y,
+        f"A {family} response is positive.",
+        "Zeros need another family, or their own model; for counts use 'poisson' or"
+        " 'negative_binomial'.",
+    )
+
+
+def all_positive(mu: Array) -> bool:
+    """Whether all of `mu` are positive and finite."""
+    return bool(((mu > 0.0) & np.isfinite(mu)).all())

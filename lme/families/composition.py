@@ -76,7 +76,7 @@ def log_mean(link: Link, eta: Array, limit: float = LIMIT, order: int = 2) -> Sc
     return Scale(value, first, second, -2.0 * second / eta, outside)
 
 
-def mean_scale(link: Link, eta: Array, limit: float = LIMIT) -> Scale:
+def mean_scale(link: Link, eta: Array, limit: float = LIMIT, order: int = 2) -> Scale:
     """``s = mu``, for families whose mean may have any sign."""
     if isinstance(link, Power) and link.exponent == 1.0:
         return Scale(eta)
@@ -86,13 +86,20 @@ def mean_scale(link: Link, eta: Array, limit: float = LIMIT) -> Scale:
         eta = np.where(valid, eta, 1.0)
     if isinstance(link, Log):
         eta = np.clip(eta, -limit, limit)
+    if order == 0:
+        return Scale(link.mean(eta), invalid=outside)
     return Scale(
         link.mean(eta), link.first(eta), link.second(eta), link.third(eta), outside
     )
 
 
-def through(scale: Scale, point: Pointwise, order: int) -> Pointwise:
-    """Carry a `Pointwise` in ``s`` to one in ``eta``."""
+def through(
+    scale: Scale, point: Pointwise, order: int, canonical: bool = False
+) -> Pointwise:
+    """Carry a `Pointwise` in ``s`` to one in ``eta``.
+
+    With `canonical` observed weights are the expected ones, not equal to rounding.
+    """
     deviance = point.deviance
     if scale.invalid is not None:
         deviance = np.where(scale.invalid, np.inf, deviance)
@@ -105,6 +112,8 @@ def through(scale: Scale, point: Pointwise, order: int) -> Pointwise:
     if order == 1:
         return Pointwise(deviance, g, W)
     dW = (point.dW * square + 2.0 * point.W * s2) * s1
+    if canonical:
+        return Pointwise(deviance, g, W, dW, W, dW)
     Wo = point.Wo * square + 0.5 * point.g * s2
     dWo = (point.dWo * square + 3.0 * point.Wo * s2) * s1 + 0.5 * point.g * s3
     return Pointwise(deviance, g, W, dW, Wo, dWo)

@@ -21,8 +21,8 @@ from scipy import special
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: exp of at most this many stays finite when multiplied by any ordinary weight.
-LIMIT = 700.0
+#: exp of at most this many stays finite when multiplied by weights and responses.
+LIMIT = 600.0
 #: Linear predictors nearer to a pole than this count as being on it, so that the
 #: third derivative of a power does not overflow.
 NEAREST = 1e-50
@@ -39,12 +39,12 @@ class Link:
     def __str__(self) -> str:
         return self.name
 
-    def eta(self, mu: Array) -> Array:
+    def link(self, mu: Array) -> Array:
         """The linear predictor at the mean `mu`; infinite at a boundary."""
         raise NotImplementedError
 
     def mean(self, eta: Array) -> Array:
-        """The mean at the linear predictor `eta`, inverse of `eta`."""
+        """The mean at the linear predictor `eta`, inverse of `link`."""
         raise NotImplementedError
 
     def first(self, eta: Array) -> Array:
@@ -84,7 +84,7 @@ class Logit(Link):
 
     name: str = "logit"
 
-    def eta(self, mu: Array) -> Array:
+    def link(self, mu: Array) -> Array:
         """Log odds."""
         return np.asarray(special.logit(mu))
 
@@ -117,7 +117,7 @@ class Probit(Link):
 
     name: str = "probit"
 
-    def eta(self, mu: Array) -> Array:
+    def link(self, mu: Array) -> Array:
         """Normal quantile."""
         return np.asarray(special.ndtri(mu))
 
@@ -148,7 +148,7 @@ class CLogLog(Link):
 
     name: str = "cloglog"
 
-    def eta(self, mu: Array) -> Array:
+    def link(self, mu: Array) -> Array:
         """Log of the cumulative hazard."""
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(-np.log1p(-mu)))
@@ -188,7 +188,7 @@ class Cauchit(Link):
 
     name: str = "cauchit"
 
-    def eta(self, mu: Array) -> Array:
+    def link(self, mu: Array) -> Array:
         """Cauchy quantile."""
         # tan(pi (mu - 1/2)) would lose the digits of a small mu.
         with np.errstate(divide="ignore"):
@@ -219,11 +219,11 @@ class Cauchit(Link):
 
 @dataclass(frozen=True)
 class Log(Link):
-    """``eta = log(mu)``; the inverse is flat beyond ``|eta| = 700``."""
+    """``eta = log(mu)``; the inverse is flat beyond ``|eta| = 600``."""
 
     name: str = "log"
 
-    def eta(self, mu: Array) -> Array:
+    def link(self, mu: Array) -> Array:
         """Logarithm."""
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(mu))
@@ -273,7 +273,7 @@ class Power(Link):
 
     exponent: float
 
-    def eta(self, mu: Array) -> Array:
+    def link(self, mu: Array) -> Array:
         """``mu^(1 / c)``."""
         if self.exponent == 1.0:
             return np.array(mu, dtype=np.float64)

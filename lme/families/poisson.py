@@ -8,7 +8,6 @@ References
 
 from __future__ import annotations
 
-import warnings as messages
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,14 +15,9 @@ from numpy.typing import NDArray
 from scipy import special
 
 from lme.families.base import EMPTY, Family, Pointwise
-from lme.families.checks import (
-    check_finite,
-    fractional_warning,
-    not_whole,
-    refuse,
-)
+from lme.families.checks import all_positive, check_counts
 from lme.families.composition import log_mean, through
-from lme.families.saturated import poisson_saturated
+from lme.families.saturated import poisson_deviance, poisson_saturated
 
 Array = NDArray[np.float64]
 
@@ -90,19 +84,12 @@ class Poisson(Family):
         term = 2.0 * (special.xlogy(y, y) - y)
         return np.asarray(term if weights is None else term * weights)
 
-    def constant(self, y: Array, weights: Array | None, extra: float = 0.0) -> float:
-        """-2 times the weighted log-probabilities at ``mu = y``."""
-        saturated = poisson_saturated(y)
-        if weights is not None:
-            saturated = saturated * weights
-        return float(-2.0 * saturated.sum())
-
-    def loglik(
-        self, y: Array, weights: Array | None, mu: Array, extra: float = 0.0
+    def row_constants(
+        self, y: Array, weights: Array | None, extra: float = 0.0
     ) -> Array:
-        """``w (y log mu - mu - log y!)``."""
-        value = poisson_saturated(y) - 0.5 * self.unit_deviance(y, mu)
-        return np.asarray(value if weights is None else value * weights)
+        """``-2 w (y log y - y - log y!)``."""
+        saturated = -2.0 * poisson_saturated(y)
+        return saturated if weights is None else saturated * weights
 
     def variance(self, mu: Array, extra: float = 0.0) -> Array:
         """``mu``."""
@@ -110,21 +97,11 @@ class Poisson(Family):
 
     def unit_deviance(self, y: Array, mu: Array, extra: float = 0.0) -> Array:
         """``2 (y log(y / mu) - (y - mu))``."""
-        return np.asarray(2.0 * special.kl_div(y, mu))
+        return 2.0 * poisson_deviance(y, mu)
 
     def check_response(self, y: Array, weights: Array | None) -> None:
         """Not negative; warns when counts are not whole numbers."""
-        check_finite(y)
-        refuse(
-            y < 0.0,
-            y,
-            f"A {self.name.replace('_', ' ')} response counts something: 0, 1, 2, ...",
-            "For other responses choose another family.",
-        )
-        bad = not_whole(y)
-        if bad.any():
-            remedy = "For rates model the counts, with offset(log(exposure))."
-            messages.warn(fractional_warning(bad, y, "counts", remedy), stacklevel=2)
+        check_counts("Poisson", y)
 
     def start_mean(self, y: Array, weights: Array | None) -> Array:
         """``y + 0.1``."""
@@ -142,4 +119,4 @@ class Poisson(Family):
 
     def valid_mean(self, mu: Array) -> bool:
         """``0 < mu < inf``."""
-        return bool(((mu > 0.0) & np.isfinite(mu)).all())
+        return all_positive(mu)

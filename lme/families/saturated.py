@@ -1,4 +1,4 @@
-"""Saturated log-likelihoods, without cancellation of large logarithms.
+"""Saturated log-likelihoods and unit deviances, without cancellation.
 
 ``log Gamma(x) = (x - 1/2) log x - x + (1/2) log(2 pi) + delta(x)``, where `stirling`
 is the remainder ``delta``. Written with it, the density of a Poisson count at its own
@@ -84,3 +84,28 @@ def binomial_saturated(successes: Array, trials: Array) -> Array:
         + poisson_saturated(trials - successes)
         - poisson_saturated(trials)
     )
+
+
+def poisson_deviance(y: Array, mu: Array) -> Array:
+    """``y log(y / mu) - (y - mu)``: half the unit deviance of a Poisson count.
+
+    Accurate, relative to itself, also where `mu` is next to `y`; infinite at
+    ``mu = 0 < y``. Unit deviances of the other families are made of it.
+
+    Notes
+    -----
+    With ``v = (y - mu) / (y + mu)`` the logarithm is ``2 artanh(v)``, so that for
+    small ``v`` it is ``(y - mu) v + 2 y (v^3/3 + v^5/5 + ...)`` [1]_.
+    """
+    y, mu = np.broadcast_arrays(np.asarray(y, float), np.asarray(mu, float))
+    total = y + mu
+    v = np.divide(y - mu, total, out=np.ones_like(total), where=total > 0.0)
+    near = np.abs(v) < 0.1
+    small = np.where(near, v, 0.0)
+    square = small * small
+    series = np.zeros_like(total)
+    for odd in range(19, 1, -2):
+        series = series * square + 1.0 / odd
+    series *= 2.0 * y * square * small
+    direct = special.rel_entr(y, mu) - (y - mu)
+    return np.where(near, (y - mu) * small + series, direct)

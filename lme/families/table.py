@@ -6,12 +6,20 @@ from lme.errors import OptionError, near
 from lme.families.base import Family
 from lme.families.binomial import Bernoulli, Binomial
 from lme.families.foreign import family_name, family_theta, foreign_link
+from lme.families.gamma import Gamma
+from lme.families.gaussian import Gaussian
+from lme.families.inverse_gaussian import InverseGaussian
+from lme.families.negative_binomial import NegativeBinomial
 from lme.families.poisson import Poisson
 
 FAMILIES: dict[str, type[Family]] = {
     "bernoulli": Bernoulli,
     "binomial": Binomial,
     "poisson": Poisson,
+    "gamma": Gamma,
+    "inverse_gaussian": InverseGaussian,
+    "gaussian": Gaussian,
+    "negative_binomial": NegativeBinomial,
 }
 _REFUSED = {
     "tweedie": "its density has no closed form",
@@ -46,14 +54,14 @@ def resolve(family: object, link: object = None) -> Family:
     if isinstance(family, Family):
         return family if link is None else family.with_link(link)
     if isinstance(family, type) and issubclass(family, Family):
-        return family(link)
+        return family(link=link)
     name = family_name(family)
     if name in FAMILIES:
         chosen = foreign_link(family) if link is None else link
         theta = family_theta(family)
         if theta is not None:
-            return FAMILIES[name](chosen, theta=theta)  # type: ignore[call-arg]
-        return FAMILIES[name](chosen)
+            return NegativeBinomial(theta, chosen)
+        return FAMILIES[name](link=chosen)
     expected = f"Expected one of {', '.join(FAMILIES)}."
     if name in _REFUSED:
         raise OptionError(
