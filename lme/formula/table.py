@@ -193,6 +193,11 @@ def _plain(column: Any) -> Any:
         return column
     if isinstance(column, pd.api.extensions.ExtensionArray | pd.Index):
         return pd.Series(column)
+    if isinstance(column, list | tuple):
+        # NumPy would turn a NaN among strings into the string "nan".
+        entries = np.empty(len(column), dtype=object)
+        entries[:] = column
+        return entries
     if isinstance(column, np.ndarray):
         return pd.Series(column) if column.dtype.kind in "mM" else column
     if hasattr(column, "to_numpy"):
