@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import time
-import warnings as _warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.linalg import spsolve_triangular
 
-from lme.convergence import Verdict, boundary_directions, judge
-from lme.covariance import STRUCTURES
-from lme.engine import lmm, moments
+from lme.convergence import Verdict, judge
+from lme.engine import lmm
 from lme.engine.choice import choose
-from lme.engine.decompositions import cholesky_lower, find_dependent_columns
+from lme.engine.decompositions import penalized_system
 from lme.engine.kernel import Kernel
 from lme.engine.lmm import Criterion, Evaluation, Problem
-from lme.engine.relcov import Template, Term
 from lme.errors import (
     ConvergenceWarning,
-    DataError,
     FitError,
     LMEWarning,
     OptionError,
     PerformanceWarning,
-    RankWarning,
     near,
 )
 from lme.formula.design import Design
-from lme.search import OPTIMIZERS, Control, Outcome, Point, Trace, control_from
+from lme.optimizers import OPTIMIZERS
+from lme.preparation import (
+    boundary_words,
+    engine_terms,
+    keep_columns,
+    polish,
+    second_opinion,
+    settle_zeros,
+    warn_all,
+)
+from lme.search import Control, Outcome, Trace, control_from
+from lme.starting import linear_start
 
 Array = NDArray[np.float64]
 
@@ -112,140 +116,6 @@ class Fit:
     def __getstate__(self) -> dict[str, Any]:
         # A kernel holds factorizations that are cheap to make and large to keep.
         return {key: v for key, v in self.__dict__.items() if key != "criterion"}
-
-
-def engine_terms(design: Design) -> list[Term]:
-    """The design's random terms as the engine takes them."""
-    groups: dict[str, int] = {}
-    return [
-        Term(
-            term.codes,
-            len(term.levels),
-            term.values,
-            STRUCTURES[term.structure],
-            groups.setdefault(term.group, len(groups)),
-        )
-        for term in design.terms
-        if term.values.shape[1]
-    ]
-
-
-def keep_columns(
-    design: Design, rank: str
-) -> tuple[Array, NDArray[np.intp], list[LMEWarning]]:
-    """Columns kept, their indices, and the warning that names the others."""
-    dependent = find_dependent_columns(design.X)
-    every = np.arange(design.X.shape[1])
-    if not dependent.size:
-        return design.X, every, []
-    names = ", ".join(design.column_names[j] for j in dependent)
-    many = dependent.size > 1
-    found = (
-        "The fixed-effects matrix is rank deficient: "
-        f"{names} {'are' if many else 'is'} a linear combination of earlier columns."
-    )
-    if rank == "stop":
-        raise DataError(
-            found, "Linearly independent columns were expected.", "Leave them out."
-        )
-    kept = np.delete(every, dependent)
-    action = f"Dropped {dependent.size} column{'s' if many else ''}."
-    notes: list[LMEWarning] = [RankWarning(f"{found} {action}")]
-    return np.ascontiguousarray(design.X[:, kept]), kept, notes
-
-
-def _start(problem: Problem, start: Any) -> Array:
-    """Start of the search in the internal basis, from the user's theta or moments."""
-    if start is None:
-        return moments.start(problem)
-    if isinstance(start, Mapping):
-        unknown = [key for key in start if key != "theta"]
-        if unknown:
-            raise OptionError(
-                f"Unknown start value {unknown[0]!r}.",
-                "A linear mixed model starts from 'theta' alone; the fixed effects "
-                "are profiled out.",
-                near(unknown[0], ["theta"]),
-            )
-        start = start["theta"]
-    try:
-        theta = np.atleast_1d(np.asarray(start, dtype=float))
-    except (TypeError, ValueError):
-        theta = np.array([np.nan])
-    k = problem.template.size
-    if theta.shape != (k,) or not np.isfinite(theta).all():
-        raise OptionError(
-            f"start has {theta.size} value{'s' if theta.size != 1 else ''} "
-            "or values that are not finite numbers.",
-            f"This model has {k} covariance parameters (theta).",
-            "Give a finite number for each, in the order of result.theta.",
-        )
-    return problem.template.internal(theta)
-
-
-class _Evaluator(Protocol):
-    """Anything that gives a point at parameters, such as a criterion."""
-
-    def evaluate(self, theta: Array, gradient: bool = True) -> Point:
-        """Value and gradient."""
-
-
-def settle_zeros(
-    criterion: _Evaluator, outcome: Outcome, template: Template, offset: int = 0
-) -> Point:
-    """The optimum with non-negative diagonals and variances exactly zero.
-
-    Parameters
-    ----------
-    criterion : object with ``evaluate``
-    outcome : Outcome
-    template : Template
-    offset : int
-        Parameters of the search before the covariance parameters.
-    """
-    point = outcome.point
-    part = slice(offset, offset + template.size)
-    theta = template.canonical(point.theta[part])
-    diagonal = np.zeros(template.size, dtype=bool)
-    for slot in template.slots:
-        p = slot.columns.stop - slot.columns.start
-        diagonal[slot.theta] = slot.structure.lower(p) == 0.0
-    curvature = np.abs(outcome.hessian.diagonal()[part])
-    # A zero can uncover another: the entries below it move to the next column.
-    for _ in range(template.size):
-        small = diagonal & (theta != 0.0) & (np.abs(theta) < 1e-3)
-        small &= 0.5 * curvature * theta**2 < 1e-8
-        if not small.any():
-            break
-        theta = template.canonical(np.where(small, 0.0, theta))
-    if np.array_equal(theta, point.theta[part]):
-        return point
-    settled = point.theta.copy()
-    settled[part] = theta
-    trial = criterion.evaluate(settled)
-    return trial if trial.value <= point.value + 1e-8 else point
-
-
-def warn_all(notes: Sequence[LMEWarning]) -> None:
-    """Issue the warnings of a fit where the user called for it."""
-    for note in notes:
-        _warnings.warn(note, stacklevel=5)
-
-
-def boundary_words(design: Design, template: Template, theta: Array) -> list[str]:
-    """Every direction without variance, in words."""
-    terms = [term for term in design.terms if term.values.shape[1]]
-    external = template.external(theta)
-    out = []
-    for slot, term in zip(template.slots, terms, strict=True):
-        p = len(term.columns)
-        out += boundary_directions(
-            slot.structure.factor(external[slot.theta], p),
-            slot.structure.factor(theta[slot.theta], p),
-            term.columns,
-            term.group,
-        )
-    return out
 
 
 def fit_lmm(
@@ -342,19 +212,23 @@ def _fit_problem(
     if advice:
         notes = [*notes, PerformanceWarning(advice)]
     criterion = Criterion(problem, chosen, reml)
-    outcome = OPTIMIZERS[name](
-        criterion.evaluate,
-        _start(problem, start),
-        control,
-        options["verbose"],
-        problem.template.even(),
-    )
+    even = problem.template.even()
+
+    def search(theta: Array) -> Outcome:
+        return OPTIMIZERS[name](
+            criterion.evaluate, theta, control, options["verbose"], even
+        )
+
+    outcome = search(linear_start(problem, start))
     if outcome.status == "no start":
         raise FitError(
             "The criterion is not a finite number at the start of the search.",
             "Data and start of moderate size were expected.",
             "Rescale columns beyond 1e150, or give another start.",
         )
+    if start is not None and outcome.status != "max_evaluations":
+        other = linear_start(problem, None)
+        outcome = second_opinion(criterion, outcome, other, even, search)
     point = settle_zeros(criterion, outcome, problem.template)
     if not isinstance(point, Evaluation):
         raise TypeError("The search returned a point of another criterion.")
@@ -380,7 +254,10 @@ def _fit_problem(
         np.array([norm for _, _, norm in outcome.points]),
         np.array([problem.template.external(theta) for theta, _, _ in outcome.points]),
     )
-    return _freeze(design, criterion, point, kept, verdict, trace, notes, options)
+    final = polish(criterion, point, outcome.hessian)
+    if not isinstance(final, Evaluation):
+        raise TypeError("The search returned a point of another criterion.")
+    return _freeze(design, criterion, final, kept, verdict, trace, notes, options)
 
 
 def _freeze(
@@ -506,29 +383,10 @@ def internals(fit: Fit) -> dict[str, Any]:
         ``L L' = Lambda' Z' W Z Lambda + I`` (no permutation), ``RZX`` (q, p), ``A``
         (q, q) ``= Lambda' Z' W Z Lambda`` and ``u``, ``b`` (q,) in the same order.
     """
-    Zt = fit.design.Zt.tocsr()
-    Lambda = sparse.block_diag(
-        [
-            sparse.kron(sparse.eye_array(len(term.levels)), lam)
-            for term, lam in zip(fit.design.terms, fit.lambdas, strict=True)
-        ],
-        format="csr",
+    levels = [len(term.levels) for term in fit.design.terms]
+    out = penalized_system(
+        fit.design.Zt, fit.lambdas, levels, fit.X, fit.problem.sqrt_weights
     )
-    weights = fit.problem.sqrt_weights
-    half = Lambda.T @ Zt
-    X = fit.X
-    if weights is not None:
-        half = half @ sparse.diags_array(weights)
-        X = X * weights[:, None]
-    A = (half @ half.T).tocsc()
-    L = cholesky_lower(A + sparse.eye_array(A.shape[0], format="csc"))
-    RZX = spsolve_triangular(L.tocsr(), half @ X, lower=True)
-    return {
-        "Zt": Zt,
-        "Lambdat": Lambda.T.tocsr(),
-        "L": L,
-        "RZX": RZX,
-        "A": A,
-        "u": np.concatenate([block.ravel() for block in fit.u]),
-        "b": np.concatenate([block.ravel() for block in fit.b]),
-    }
+    out["u"] = np.concatenate([block.ravel() for block in fit.u])
+    out["b"] = np.concatenate([block.ravel() for block in fit.b])
+    return out

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.convergence import Verdict, judge
-from lme.engine import moments, pirls
-from lme.engine.crossproducts import cross_products
+from lme.engine import pirls
 from lme.engine.laplace import Evaluation, Laplace
-from lme.engine.pirls import Modes, Pirls
 from lme.engine.quadrature import Quadrature
 from lme.errors import (
     ConvergenceWarning,
@@ -25,14 +23,20 @@ from lme.errors import (
     near,
 )
 from lme.families.base import Family
-from lme.fit import boundary_words, engine_terms, keep_columns, settle_zeros, warn_all
 from lme.formula.design import Design
-from lme.search import OPTIMIZERS, Control, Trace, control_from
+from lme.optimizers import OPTIMIZERS
+from lme.preparation import (
+    boundary_words,
+    engine_terms,
+    keep_columns,
+    separation,
+    settle_zeros,
+    warn_all,
+)
+from lme.search import Control, Trace, control_from
+from lme.starting import check_quadrature, generalized_start
 
 Array = NDArray[np.float64]
-
-#: Linear predictors beyond this on the logit scale mean fitted probabilities of 0 or 1.
-_SEPARATED = 15.0
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,13 @@ class GLMMFit:
 
     Attributes
     ----------
-    design : Design
     problem : pirls.Problem
     family : Family
     nAGQ : int
         0 for coefficients from PIRLS, 1 Laplace, more for quadrature.
     laplace : str
         "expected" or "observed" information in the determinant.
-    X : (n, p) array
-    kept_columns : (p,) intp
+    X, kept_columns, design, trace, warnings : as in `lme.fit.Fit`
     theta : (k,) array
         Covariance parameters on the link scale (never multiplied by a scale).
     lambdas : tuple of (p_k, p_k) arrays
@@ -74,8 +76,6 @@ class GLMMFit:
     eta, mu : (n,) arrays
         Linear predictor and mean, random effects included.
     convergence : Verdict
-    trace : Trace
-    warnings : tuple of LMEWarning
     """
 
     design: Design
@@ -163,6 +163,7 @@ class GLMMFit:
         return np.linalg.solve(self.problem.R, half.T)
 
     def __getstate__(self) -> dict[str, Any]:
+        # As in `lme.fit.Fit`: factorizations are cheap to make and large to keep.
         return {key: v for key, v in self.__dict__.items() if key != "criterion"}
 
 
@@ -170,104 +171,6 @@ def _criterion(problem: pirls.Problem, nAGQ: int, observed: bool) -> Laplace:
     if nAGQ > 1:
         return Quadrature(problem, nAGQ)
     return Laplace(problem, observed=observed, joint=nAGQ == 0)
-
-
-def _check_options(nAGQ: Any, laplace: str, problem: pirls.Problem) -> None:
-    """Refuse impossible numbers of nodes and unknown kinds of the approximation."""
-    if not isinstance(nAGQ, (int, np.integer)) or isinstance(nAGQ, bool) or nAGQ < 0:
-        raise OptionError(
-            f"nAGQ is {nAGQ!r}.",
-            "A whole number of nodes was expected: 0, 1 or up to 100.",
-        )
-    if nAGQ > 100:
-        raise OptionError(
-            f"nAGQ is {nAGQ}.", "At most 100 nodes are possible.", "25 are plenty."
-        )
-    scalar = len(problem.template.slots) == 1 and problem.template.widths == (1,)
-    if nAGQ > 1 and not scalar:
-        raise OptionError(
-            f"nAGQ is {nAGQ} in a model with other than one scalar random effect.",
-            "nAGQ > 1 is only available for a single, scalar random-effects term.",
-            "Use the Laplace approximation, nAGQ=1.",
-        )
-    kinds = ("auto", "expected", "observed")
-    if laplace not in kinds:
-        raise OptionError(
-            f"laplace is {laplace!r}.",
-            f"Expected one of {', '.join(kinds)}.",
-            near(str(laplace), kinds),
-        )
-
-
-def start(problem: pirls.Problem) -> tuple[Array, Array]:
-    """Coefficients without random effects, and theta by moments of the residuals."""
-    family, template = problem.family, problem.template
-    mean = family.start_mean(problem.y, problem.weights)
-    eta = family.link.eta(mean) - problem.offset
-    gamma = problem.basis.T @ eta / problem.y.size
-    solver = Pirls(problem)
-    zeros = [np.zeros((f.levels, f.values.shape[1])) for f in problem.factors]
-    flat = [np.zeros((p, p)) for p in template.widths]
-    modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
-    if modes is None:
-        gamma = np.zeros(problem.p)
-        modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
-    if modes is None:
-        return gamma, template.internal(_identity(problem))
-    root = np.sqrt(modes.at.W)
-    residual = np.divide(
-        -0.5 * modes.at.g, root, out=np.zeros_like(root), where=root > 1e-12
-    )
-    factors = [replace(f, values=f.values * root[:, None]) for f in problem.factors]
-    Q, _ = np.linalg.qr(problem.basis * root[:, None])
-    cross = cross_products(factors, Q, residual)
-    sigma2 = 1.0
-    if family.dispersion:
-        sigma2 = max(float(residual @ residual) / problem.y.size, 1e-8)
-    theta = moments.estimate(cross, template, problem.y.size, sigma2)
-    return modes.gamma, theta * (np.sqrt(sigma2) if family.dispersion else 1.0)
-
-
-def _identity(problem: pirls.Problem) -> Array:
-    return np.concatenate(
-        [
-            slot.structure.start(slot.columns.stop - slot.columns.start)
-            for slot in problem.template.slots
-        ]
-    )
-
-
-def _start_from(
-    problem: pirls.Problem, given: Any, kept: NDArray[np.intp]
-) -> tuple[Array, Array]:
-    """Start of coefficients (basis) and theta (internal) with the user's wishes."""
-    gamma, theta = start(problem)
-    if given is None:
-        return gamma, theta
-    values = given if isinstance(given, Mapping) else {"theta": given}
-    known = {"theta": "theta", "beta": "beta", "fixef": "beta"}
-    for key, value in values.items():
-        if key not in known:
-            raise OptionError(
-                f"Unknown start value {key!r}.",
-                "A start may have 'theta' and 'beta' (or 'fixef').",
-                near(str(key), known),
-            )
-        size = problem.template.size if known[key] == "theta" else problem.p
-        try:
-            array = np.atleast_1d(np.asarray(value, dtype=float))
-        except (TypeError, ValueError):
-            array = np.array([np.nan])
-        if array.shape != (size,) or not np.isfinite(array).all():
-            raise OptionError(
-                f"start[{key!r}] has {array.size} values or ones that are not finite.",
-                f"{size} finite numbers were expected.",
-            )
-        if known[key] == "theta":
-            theta = problem.template.internal(array)
-        else:
-            gamma = problem.R @ array
-    return gamma, theta
 
 
 def fit_glmm(
@@ -291,8 +194,8 @@ def fit_glmm(
     nAGQ : int
         0, 1 (Laplace) or the number of quadrature nodes per level, at most 100.
     laplace : {"auto", "expected", "observed"}
-        Information in the determinant of the Laplace approximation; "auto" is the
-        expected one (lme4) but for families with a dispersion.
+        Information in ``log|H|``; "auto" is the expected one (as lme4) but for
+        families with a dispersion.
     start : mapping with "theta" and "beta", or theta, optional
     optimizer, control, verbose, rank
         As for `lme.fit.fit_lmm`.
@@ -313,7 +216,7 @@ def fit_glmm(
         weights=design.weights,
         offset=design.offset,
     )
-    _check_options(nAGQ, laplace, problem)
+    check_quadrature(nAGQ, laplace, problem)
     observed = laplace == "observed" or (laplace == "auto" and family.dispersion)
     options = {
         "nAGQ": nAGQ,
@@ -361,7 +264,7 @@ def _fit(
     """Search, judge, and freeze."""
     began = time.perf_counter()
     criterion = _criterion(problem, nAGQ, observed)
-    gamma, theta = _start_from(problem, given, kept)
+    gamma, theta = generalized_start(problem, given)
     criterion.gamma = gamma
     psi = theta if nAGQ == 0 else np.concatenate([gamma, theta])
     even = problem.template.even()
@@ -401,7 +304,7 @@ def _fit(
         evaluations=criterion.evaluations,
         seconds=time.perf_counter() - began,
     )
-    separated = _separation(problem, point.modes)
+    separated = separation(problem, point.modes)
     if separated:
         notes = [*notes, ConvergenceWarning(separated)]
     elif not (verdict.converged and verdict.unique):
@@ -419,22 +322,6 @@ def _fit(
         ),
     )
     return _freeze(design, criterion, point, kept, nAGQ, verdict, trace, notes, options)
-
-
-def _separation(problem: pirls.Problem, modes: Modes | None) -> str:
-    """A sentence when fitted probabilities are numerically zero or one, else empty."""
-    if modes is None or problem.family.name not in ("bernoulli", "binomial"):
-        return ""
-    fixed = problem.basis @ modes.gamma + problem.offset
-    count = int((np.abs(fixed) > _SEPARATED).sum())
-    if not count:
-        return ""
-    return (
-        f"Complete or quasi-complete separation: {count} of {problem.y.size} rows have "
-        "a fitted probability of 0 or 1 from the fixed effects alone, so that "
-        "coefficients grow without bound. Estimates and standard errors of the "
-        "separating predictors mean nothing; drop or merge them, or use a penalty."
-    )
 
 
 def _freeze(

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from lme.errors import OptionError, near
 
@@ -168,7 +167,7 @@ def newton(
     radius = max(0.5, 0.5 * _length(start))
     status = "max_evaluations"
     while True:
-        step, decrease, promise = _step(point.gradient, hessian, radius)
+        step, decrease, promise = newton_step(point.gradient, hessian, radius)
         if promise < control.tolerance:
             status = "converged"
             break
@@ -254,7 +253,7 @@ def _onto_zero(
     free = ~jump
     if free.any():
         gradient = point.gradient[free] + hessian[np.ix_(free, jump)] @ fixed
-        part, more, _ = _step(gradient, hessian[np.ix_(free, free)], radius)
+        part, more, _ = newton_step(gradient, hessian[np.ix_(free, free)], radius)
         out[free] = part
         gain += more
     return out, max(gain, 1e-300)
@@ -277,7 +276,9 @@ def _between(
     return saddle, out
 
 
-def _step(gradient: Array, hessian: Array, radius: float) -> tuple[Array, float, float]:
+def newton_step(
+    gradient: Array, hessian: Array, radius: float
+) -> tuple[Array, float, float]:
     """Trust-region step, its predicted decrease, and that of the free Newton step."""
     values, vectors = np.linalg.eigh(hessian)
     g = vectors.T @ gradient
@@ -345,60 +346,3 @@ def _secant(correction: Array, model: Array, step: Array, change: Array) -> Arra
     v = weight / scale
     outer = np.outer(residual, v)
     return correction + outer + outer.T - float(residual @ step) * np.outer(v, v)
-
-
-def _derivative_free(method: str) -> Optimizer:
-    """A search by one of SciPy's methods, for comparison; the model judges its end."""
-
-    def search(
-        evaluate: Callable[[Array], Point],
-        start: Array,
-        control: Control,
-        verbose: int = 0,
-        even: NDArray[np.bool_] | None = None,
-    ) -> Outcome:
-        points: list[tuple[Array, float, float]] = []
-        best: list[Point] = []
-
-        def value(theta: Array) -> float:
-            if len(points) >= control.max_evaluations:
-                raise _CutShort
-            point = evaluate(np.array(theta))
-            points.append((point.theta, point.value, float("nan")))
-            if not best or point.value < best[0].value:
-                best[:] = [point]
-            return point.value if np.isfinite(point.value) else 1e300
-
-        options = {"maxiter": 100_000, **_TIGHT.get(method, {})}
-        status = "converged"
-        try:
-            optimize.minimize(value, start, method=method, options=options)
-        except _CutShort:
-            status = "max_evaluations"
-        hessian = best[0].curvature()
-        _, _, decrease = _step(best[0].gradient, hessian, np.inf)
-        if status == "converged" and decrease > 1e-4:
-            status = "stalled"
-        return Outcome(best[0], hessian, hessian, decrease, status, tuple(points))
-
-    return search
-
-
-class _CutShort(Exception):
-    """Raised inside a SciPy method to end it at the limit of evaluations."""
-
-
-_TIGHT: dict[str, dict[str, float]] = {
-    "Nelder-Mead": {"xatol": 1e-7, "fatol": 1e-9, "maxfev": 1e9},
-    "Powell": {"xtol": 1e-8, "ftol": 1e-14, "maxfev": 1e9},
-    "COBYLA": {"tol": 1e-9},
-}
-
-#: "auto" is Newton; the others are for comparison only (see `lme.allfit`).
-OPTIMIZERS: dict[str, Optimizer] = {
-    "auto": newton,
-    "newton": newton,
-    "nelder-mead": _derivative_free("Nelder-Mead"),
-    "powell": _derivative_free("Powell"),
-    "cobyla": _derivative_free("COBYLA"),
-}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import splu, spsolve_triangular
 
 Array = NDArray[np.float64]
 
@@ -82,3 +85,37 @@ def cholesky_lower(matrix: sparse.csc_array) -> sparse.csc_array:
     )
     scale = sparse.diags_array(np.sqrt(factors.U.diagonal()))
     return sparse.csc_array(factors.L @ scale)
+
+
+def penalized_system(
+    Zt: sparse.spmatrix,
+    lambdas: Sequence[Array],
+    levels: Sequence[int],
+    X: Array,
+    sqrt_weights: Array | None,
+) -> dict[str, Any]:
+    """Sparse matrices of the penalized least-squares system, by their usual names.
+
+    Parameters
+    ----------
+    Zt : (q, n) sparse matrix
+    lambdas : sequence of (p, p) arrays
+        Relative covariance factor of each term.
+    levels : sequence of int
+    X : (n, p) array
+    sqrt_weights : (n,) array or None
+    """
+    Zt = Zt.tocsr()
+    blocks = [
+        sparse.kron(sparse.eye_array(count), lam)
+        for count, lam in zip(levels, lambdas, strict=True)
+    ]
+    Lambda = sparse.block_diag(blocks, format="csr")
+    half = Lambda.T @ Zt
+    if sqrt_weights is not None:
+        half = half @ sparse.diags_array(sqrt_weights)
+        X = X * sqrt_weights[:, None]
+    A = (half @ half.T).tocsc()
+    L = cholesky_lower(A + sparse.eye_array(A.shape[0], format="csc"))
+    RZX = spsolve_triangular(L.tocsr(), half @ X, lower=True)
+    return {"Zt": Zt, "Lambdat": Lambda.T.tocsr(), "L": L, "RZX": RZX, "A": A}

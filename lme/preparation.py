@@ -1,0 +1,190 @@
+"""Steps that every fit takes: from a design to arrays, and from a search to words."""
+
+from __future__ import annotations
+
+import warnings as _warnings
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lme.convergence import boundary_directions
+from lme.covariance import STRUCTURES
+from lme.engine import pirls
+from lme.engine.decompositions import find_dependent_columns
+from lme.engine.pirls import Modes
+from lme.engine.relcov import Template, Term
+from lme.errors import DataError, DesignError, LMEWarning, RankWarning
+from lme.formula.design import Design
+from lme.search import Outcome, Point, newton_step
+
+Array = NDArray[np.float64]
+
+#: Linear predictors beyond this on the logit scale mean fitted probabilities of 0 or 1.
+_SEPARATED = 15.0
+
+
+def engine_terms(design: Design) -> list[Term]:
+    """The design's random terms as the engine takes them."""
+    groups: dict[str, int] = {}
+    return [
+        Term(
+            term.codes,
+            len(term.levels),
+            term.values,
+            STRUCTURES[term.structure],
+            groups.setdefault(term.group, len(groups)),
+        )
+        for term in design.terms
+        if term.values.shape[1]
+    ]
+
+
+def keep_columns(
+    design: Design, rank: str
+) -> tuple[Array, NDArray[np.intp], list[LMEWarning]]:
+    """Columns kept, their indices, and the warning that names the others."""
+    dependent = find_dependent_columns(design.X)
+    every = np.arange(design.X.shape[1])
+    n, p = design.X.shape[0], every.size - dependent.size
+    if p >= n:
+        raise DesignError(
+            f"The fixed effects take {p} independent columns, and there are {n} rows.",
+            "Fewer columns than rows were expected.",
+            "Leave out terms, or make a factor with a level for every row random.",
+        )
+    if not dependent.size:
+        return design.X, every, []
+    names = ", ".join(design.column_names[j] for j in dependent)
+    many = dependent.size > 1
+    found = (
+        "The fixed-effects matrix is rank deficient: "
+        f"{names} {'are' if many else 'is'} a linear combination of earlier columns."
+    )
+    if rank == "stop":
+        raise DataError(
+            found, "Linearly independent columns were expected.", "Leave them out."
+        )
+    kept = np.delete(every, dependent)
+    action = f"Dropped {dependent.size} column{'s' if many else ''}."
+    notes: list[LMEWarning] = [RankWarning(f"{found} {action}")]
+    return np.ascontiguousarray(design.X[:, kept]), kept, notes
+
+
+class Evaluator(Protocol):
+    """Anything that gives a point at parameters, such as a criterion."""
+
+    def evaluate(self, theta: Array, gradient: bool = True) -> Point:
+        """Value and gradient."""
+
+
+def settle_zeros(
+    criterion: Evaluator, outcome: Outcome, template: Template, offset: int = 0
+) -> Point:
+    """The optimum with non-negative diagonals and variances exactly zero.
+
+    Parameters
+    ----------
+    criterion : object with ``evaluate``
+    outcome : Outcome
+    template : Template
+    offset : int
+        Parameters of the search before the covariance parameters.
+    """
+    point = outcome.point
+    part = slice(offset, offset + template.size)
+    theta = template.canonical(point.theta[part])
+    diagonal = np.zeros(template.size, dtype=bool)
+    for slot in template.slots:
+        p = slot.columns.stop - slot.columns.start
+        diagonal[slot.theta] = slot.structure.lower(p) == 0.0
+    curvature = np.abs(outcome.hessian.diagonal()[part])
+    # A zero can uncover another: the entries below it move to the next column.
+    for _ in range(template.size):
+        small = diagonal & (theta != 0.0) & (np.abs(theta) < 1e-3)
+        small &= 0.5 * curvature * theta**2 < 1e-8
+        if not small.any():
+            break
+        theta = template.canonical(np.where(small, 0.0, theta))
+    if np.array_equal(theta, point.theta[part]):
+        return point
+    settled = point.theta.copy()
+    settled[part] = theta
+    trial = criterion.evaluate(settled)
+    return trial if trial.value <= point.value + 1e-8 else point
+
+
+def second_opinion(
+    criterion: Evaluator,
+    outcome: Outcome,
+    other: Array,
+    even: NDArray[np.bool_],
+    search: Callable[[Array], Outcome],
+) -> Outcome:
+    """Search from `other` too where a given start may have led astray.
+
+    A start on zero stays on a local minimum there, and one that is far off can end in
+    a flat tail: both look converged. The better end is kept, with its own trace.
+    """
+    astray = bool((np.abs(outcome.point.theta[even]) < 1e-3).any())
+    if not astray:
+        astray = criterion.evaluate(other, gradient=False).value < outcome.point.value
+    if not astray:
+        return outcome
+    again = search(other)
+    return again if again.point.value < outcome.point.value - 1e-9 else outcome
+
+
+def polish(criterion: Evaluator, at: Point, hessian: Array) -> Point:
+    """One more Newton step, without another gradient: the last digits of theta."""
+    if not np.isfinite(hessian).all():
+        return at
+    _, promise, full = newton_step(at.gradient, hessian, np.inf)
+    values = np.linalg.eigvalsh(hessian)
+    if not (1e-15 < full < 1e-6 and promise == full and values[0] > 1e-8 * values[-1]):
+        return at
+    step = -np.linalg.solve(hessian, at.gradient)
+    trial = criterion.evaluate(
+        np.where(at.theta == 0.0, 0.0, at.theta + step), gradient=False
+    )
+    noise = 1e-12 * (1.0 + abs(at.value))
+    return trial if trial.value <= at.value + noise else at
+
+
+def separation(problem: pirls.Problem, modes: Modes | None) -> str:
+    """A sentence when fitted probabilities are numerically zero or one, else empty."""
+    if modes is None or problem.family.name not in ("bernoulli", "binomial"):
+        return ""
+    fixed = problem.basis @ modes.gamma + problem.offset
+    count = int((np.abs(fixed) > _SEPARATED).sum())
+    if not count:
+        return ""
+    return (
+        f"Complete or quasi-complete separation: {count} of {problem.y.size} rows have "
+        "a fitted probability of 0 or 1 from the fixed effects alone, so that "
+        "coefficients grow without bound. Estimates and standard errors of the "
+        "separating predictors mean nothing; drop or merge them, or use a penalty."
+    )
+
+
+def warn_all(notes: Sequence[LMEWarning]) -> None:
+    """Issue the warnings of a fit where the user called for it."""
+    for note in notes:
+        _warnings.warn(note, stacklevel=5)
+
+
+def boundary_words(design: Design, template: Template, theta: Array) -> list[str]:
+    """Every direction without variance, in words."""
+    terms = [term for term in design.terms if term.values.shape[1]]
+    external = template.external(theta)
+    out = []
+    for slot, term in zip(template.slots, terms, strict=True):
+        p = len(term.columns)
+        out += boundary_directions(
+            slot.structure.factor(external[slot.theta], p),
+            slot.structure.factor(theta[slot.theta], p),
+            term.columns,
+            term.group,
+        )
+    return out

@@ -1,0 +1,142 @@
+"""Where a search starts: moments, or what the user wishes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lme.engine import lmm, moments, pirls
+from lme.engine.crossproducts import cross_products
+from lme.engine.pirls import Pirls
+from lme.errors import OptionError, near
+
+Array = NDArray[np.float64]
+
+
+def linear_start(problem: lmm.Problem, start: Any) -> Array:
+    """Start of the search in the internal basis, from the user's theta or moments."""
+    if start is None:
+        return moments.start(problem)
+    if isinstance(start, Mapping):
+        unknown = [key for key in start if key != "theta"]
+        if unknown:
+            raise OptionError(
+                f"Unknown start value {unknown[0]!r}.",
+                "A linear mixed model starts from 'theta' alone; the fixed effects "
+                "are profiled out.",
+                near(unknown[0], ["theta"]),
+            )
+        start = start["theta"]
+    try:
+        theta = np.atleast_1d(np.asarray(start, dtype=float))
+    except (TypeError, ValueError):
+        theta = np.array([np.nan])
+    k = problem.template.size
+    if theta.shape != (k,) or not np.isfinite(theta).all():
+        raise OptionError(
+            f"start has {theta.size} value{'s' if theta.size != 1 else ''} "
+            "or values that are not finite numbers.",
+            f"This model has {k} covariance parameters (theta).",
+            "Give a finite number for each, in the order of result.theta.",
+        )
+    return problem.template.internal(theta)
+
+
+def generalized_moments(problem: pirls.Problem) -> tuple[Array, Array]:
+    """Coefficients without random effects, and theta by moments of the residuals."""
+    family, template = problem.family, problem.template
+    mean = family.start_mean(problem.y, problem.weights)
+    eta = family.link.link(mean) - problem.offset
+    gamma = problem.basis.T @ eta / problem.y.size
+    solver = Pirls(problem)
+    zeros = [np.zeros((f.levels, f.values.shape[1])) for f in problem.factors]
+    flat = [np.zeros((p, p)) for p in template.widths]
+    modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
+    if modes is None:
+        gamma = np.zeros(problem.p)
+        modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
+    if modes is None:
+        return gamma, template.internal(_identity(problem))
+    root = np.sqrt(modes.at.W)
+    residual = np.divide(
+        -0.5 * modes.at.g, root, out=np.zeros_like(root), where=root > 1e-12
+    )
+    factors = [replace(f, values=f.values * root[:, None]) for f in problem.factors]
+    Q, _ = np.linalg.qr(problem.basis * root[:, None])
+    cross = cross_products(factors, Q, residual)
+    sigma2 = 1.0
+    if family.dispersion:
+        sigma2 = max(float(residual @ residual) / problem.y.size, 1e-8)
+    theta = moments.estimate(cross, template, problem.y.size, sigma2)
+    return modes.gamma, theta * (np.sqrt(sigma2) if family.dispersion else 1.0)
+
+
+def _identity(problem: pirls.Problem) -> Array:
+    return np.concatenate(
+        [
+            slot.structure.start(slot.columns.stop - slot.columns.start)
+            for slot in problem.template.slots
+        ]
+    )
+
+
+def generalized_start(problem: pirls.Problem, given: Any) -> tuple[Array, Array]:
+    """Start of coefficients (basis) and theta (internal) with the user's wishes."""
+    gamma, theta = generalized_moments(problem)
+    if given is None:
+        return gamma, theta
+    values = given if isinstance(given, Mapping) else {"theta": given}
+    known = {"theta": "theta", "beta": "beta", "fixef": "beta"}
+    for key, value in values.items():
+        if key not in known:
+            raise OptionError(
+                f"Unknown start value {key!r}.",
+                "A start may have 'theta' and 'beta' (or 'fixef').",
+                near(str(key), known),
+            )
+        size = problem.template.size if known[key] == "theta" else problem.p
+        try:
+            array = np.atleast_1d(np.asarray(value, dtype=float))
+        except (TypeError, ValueError):
+            array = np.array([np.nan])
+        if array.shape != (size,) or not np.isfinite(array).all():
+            raise OptionError(
+                f"start[{key!r}] has {array.size} values or ones that are not finite.",
+                f"{size} finite numbers were expected.",
+            )
+        if known[key] == "theta":
+            theta = problem.template.internal(array)
+        else:
+            gamma = problem.R @ array
+    return gamma, theta
+
+
+def check_quadrature(nAGQ: Any, laplace: str, problem: pirls.Problem) -> None:
+    """Refuse impossible numbers of nodes and unknown kinds of the approximation."""
+    if not isinstance(nAGQ, (int, np.integer)) or isinstance(nAGQ, bool) or nAGQ < 0:
+        raise OptionError(
+            f"nAGQ is {nAGQ!r}.",
+            "A whole number of nodes was expected: 0, 1 or up to 100.",
+        )
+    if nAGQ > 100:
+        raise OptionError(
+            f"nAGQ is {nAGQ}.", "At most 100 nodes are possible.", "25 are plenty."
+        )
+    scalar = len(problem.template.slots) == 1 and problem.template.widths == (1,)
+    if nAGQ > 1 and not scalar:
+        raise OptionError(
+            f"nAGQ is {nAGQ} in a model with other than one scalar random effect.",
+            "nAGQ > 1 is only available for a single, scalar random-effects term.",
+            "Use the Laplace approximation, nAGQ=1.",
+        )
+    kinds = ("auto", "expected", "observed")
+    if laplace not in kinds:
+        raise OptionError(
+            f"laplace is {laplace!r}.",
+            f"Expected one of {', '.join(kinds)}.",
+            near(str(laplace), kinds),
+        )
