@@ -68,7 +68,7 @@ def content(design):
     )
 
 
-# --- containers -------------------------------------------------------------------
+# --- containers -----------------------------------------------------------
 
 
 def enum(frame):
@@ -185,7 +185,7 @@ def test_dates_group_rows(data):
         build_design("y ~ day + (1 | g)", data)
 
 
-# --- names and functions ------------------------------------------------------------
+# --- names and functions -----------------------------------------------------------
 
 
 def test_all_unknown_columns_in_one_error(data):
@@ -360,7 +360,7 @@ def test_unusable_weights(data, weights, error, words):
         build_design("y ~ x + (1 | g)", data, weights=weights)
 
 
-# --- responses -----------------------------------------------------------------------
+# --- responses -----------------------------------------------------------
 
 
 def test_counts(data):
@@ -413,7 +413,7 @@ def test_response_on_the_right(data):
     assert design.column_names == ("(Intercept)", "z")
 
 
-# --- fixed part -----------------------------------------------------------------------
+# --- fixed part -----------------------------------------------------------
 
 
 def test_dot_stands_for_the_other_columns(data):
@@ -481,7 +481,7 @@ def test_an_ordered_factor_has_polynomials(data):
     assert design.column_names == ("(Intercept)", "o.L", "o.Q")
 
 
-# --- random part ------------------------------------------------------------------------
+# --- random part -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["g", "s", "b", "f", "k"])
@@ -570,7 +570,7 @@ def test_a_term_without_columns(data):
     assert design.theta.tolist() == [1.0]
 
 
-# --- new data ---------------------------------------------------------------------------
+# --- new data -----------------------------------------------------------
 
 
 def test_training_data_give_the_same_matrices(data):

@@ -261,7 +261,7 @@ def test_minus_after_a_bar_removes_the_intercept():
     assert not parse_formula("y ~ 0 + (1 | g)").warnings
 
 
-# --- limits ---------------------------------------------------------------------
+# --- limits -----------------------------------------------------------
 
 DATA = {
     "y": np.arange(12.0) % 5,
