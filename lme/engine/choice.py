@@ -30,8 +30,16 @@ _FILLED = 0.3
 #: Columns of which that share is estimated.
 _SAMPLE = 64
 
+#: Dense columns, and share of linked pairs, where missing scikit-sparse is regretted.
+_ADVISE_FROM, _ADVISE_BELOW = 2500, 0.1
+
 _MISSING = "The kernel 'cholmod' needs scikit-sparse, which cannot be imported."
 _INSTALL = "Install it with `pip install statsmodels-lme[cholmod]`"
+_ADVICE = (
+    "{m:,} random effects are treated as a dense matrix, although few of them are "
+    "linked; scikit-sparse would probably fit this model faster and in less memory. "
+    f"{_INSTALL}."
+)
 
 
 def choose(cross: CrossProducts, name: str = "auto") -> tuple[Kernel, str]:
@@ -64,21 +72,27 @@ def choose(cross: CrossProducts, name: str = "auto") -> tuple[Kernel, str]:
         if name == "cholmod" and not available():
             raise OptionError(_MISSING, "", f"{_INSTALL}, or take kernel='auto'.")
         return KERNELS[name](cross), ""
-    if sum(cross.sizes) - max(cross.sizes) < _LOOK_FROM:
+    if _settled(cross):
         return Blocked(cross), ""
     chain, rest = plan(cross)
     m = sum(cross.sizes[g] for g in rest)
-    if m < _LOOK_FROM or linked(cross, chain[0], rest) > _FILLED:
+    if m < _LOOK_FROM:
+        return Blocked(cross), ""
+    share = linked(cross, chain[0], rest)
+    if share > _FILLED:
         return Blocked(cross), ""
     if not available():
-        return Blocked(cross), (
-            f"{m:,} random effects are treated as a dense matrix although few of them "
-            f"are linked. {_INSTALL} to fit such models faster and in less memory."
-        )
+        large = m >= _ADVISE_FROM and share < _ADVISE_BELOW
+        return Blocked(cross), _ADVICE.format(m=m) if large else ""
     candidate = Cholmod(cross)
     if sparse_seconds(candidate) < 0.7 * blocked_seconds(m):
         return candidate, ""
     return Blocked(cross), ""
+
+
+def _settled(cross: CrossProducts) -> bool:
+    """Whether there is nothing to look at, as in most models."""
+    return sum(cross.sizes) - max(cross.sizes) < _LOOK_FROM
 
 
 def linked(cross: CrossProducts, first: int, rest: list[int]) -> float:
@@ -98,7 +112,7 @@ def linked(cross: CrossProducts, first: int, rest: list[int]) -> float:
         ones = np.ones(pair.rows.size, dtype=bool)
         parts.append(sparse.csr_array((ones, (pair.rows, pair.cols)), shape=pair.shape))
     meets = sparse.hstack(parts, format="csc")
-    levels = meets.shape[1]
+    levels = int(meets.shape[1])
     # Evenly spaced columns: a random sample would make the choice depend on chance.
     sample = np.unique(np.linspace(0, levels - 1, _SAMPLE).astype(np.intp))
     found = meets[:, sample].T @ meets

@@ -162,11 +162,15 @@ def best_analysis(
     analysis = analyze(matrix, "simplicial", ordering)
     least = cost(analysis.perm, rows, cols)
     if n >= _DISSECT:
-        other = analyze(matrix, "simplicial", "metis")
-        work = cost(other.perm, rows, cols)
-        # Nested dissection gives shallow trees, which the inverse likes.
-        if work.flops <= 1.5 * least.flops:
-            ordering, analysis, least = "metis", other, work
+        try:
+            other = analyze(matrix, "simplicial", "metis")
+        except _library.CholmodNotInstalledError:
+            pass
+        else:
+            work = cost(other.perm, rows, cols)
+            # Nested dissection gives shallow trees, which the inverse likes.
+            if work.flops <= 1.5 * least.flops:
+                ordering, analysis, least = "metis", other, work
     if least.flops > _SIMPLICIAL * n:
         analysis = analyze(matrix, "supernodal", ordering)
     return analysis, least
@@ -222,29 +226,30 @@ class Cholmod:
         self._inverse = None
         if not all(np.isfinite(lam).all() for lam in lambdas):
             return None
-        self._axes, self._scales = [], []
+        self._axes, self._scales, self._exact = [], [], []
         for lam, floor in zip(lambdas, self._floors, strict=True):
-            U, s, _ = np.linalg.svd(lam)
+            U, s, Vt = np.linalg.svd(lam)
             self._axes.append(U)
             self._scales.append(np.maximum(s, floor))
-        self._lambdas = [U * s for U, s in zip(self._axes, self._scales, strict=True)]
+            self._exact.append(lam @ Vt.T)
+        raised = [U * s for U, s in zip(self._axes, self._scales, strict=True)]
         with np.errstate(over="ignore", invalid="ignore"):
-            data = self._system.assemble(self._lambdas)
+            data = self._system.assemble(raised)
         if not np.isfinite(data).all():
             return None
         logdet = self._analysis.factorize(data)
         if logdet is None or not np.isfinite(logdet):
             return None
-        R = self._turn(self._dense)
+        R = self._turn(self._dense, raised)
         self._K = self._analysis.solve(R.T).T
         return Schur(logdet, self.cross.gram - R @ self._K.T)
 
-    def _turn(self, stacks: Sequence[Array]) -> Array:
+    def _turn(self, stacks: Sequence[Array], lambdas: Sequence[Array]) -> Array:
         """``(Lambda' c)'`` as one (r, q) array, c given per factor as (r, l, p)."""
         return np.concatenate(
             [
                 (stack.reshape(-1, len(lam)) @ lam).reshape(len(stack), -1)
-                for stack, lam in zip(stacks, self._lambdas, strict=True)
+                for stack, lam in zip(stacks, lambdas, strict=True)
             ],
             axis=1,
         )
@@ -293,11 +298,13 @@ class Cholmod:
 
     def solve(self, rhs: Sequence[Array]) -> list[Array]:
         """``Lambda M^-1 Lambda' r`` for r given per factor as (l, p, r) arrays."""
-        turned = self._turn([np.ascontiguousarray(r.transpose(2, 0, 1)) for r in rhs])
+        stacks = [np.ascontiguousarray(r.transpose(2, 0, 1)) for r in rhs]
+        # With the factors as given: no variance, no random effect, to the last digit.
+        turned = self._turn(stacks, self._exact)
         spherical = self._split(self._analysis.solve(turned.T).T)
         return [
             np.ascontiguousarray((u @ lam.T).transpose(1, 2, 0))
-            for u, lam in zip(spherical, self._lambdas, strict=True)
+            for u, lam in zip(spherical, self._exact, strict=True)
         ]
 
     def blocks(self) -> list[Array]:
@@ -305,5 +312,5 @@ class Cholmod:
         diagonal = self._system.diagonal(self._selected_inverse())
         return [
             lam @ block @ lam.T
-            for block, lam in zip(diagonal, self._lambdas, strict=True)
+            for block, lam in zip(diagonal, self._exact, strict=True)
         ]
