@@ -63,7 +63,7 @@ def choose(cross: CrossProducts, name: str = "auto") -> tuple[Kernel, str]:
         If there is no such kernel, or scikit-sparse is missing.
     """
     if name != "auto":
-        if name not in KERNELS:
+        if not isinstance(name, str) or name not in KERNELS:
             raise OptionError(
                 f"Unknown kernel {name!r}.",
                 f"The kernels are auto, {', '.join(KERNELS)}.",

@@ -113,7 +113,7 @@ def test_missing_scikit_sparse_is_an_error(monkeypatch):
         choose(RandomDesign("one scalar").cross, "cholmod")
 
 
-@pytest.mark.parametrize("name", ["cholmd", "Blocked", "", 3, None])
+@pytest.mark.parametrize("name", ["cholmd", "Blocked", "", 3, None, ["blocked"]])
 def test_unknown_kernel(name):
     with pytest.raises(OptionError, match="auto, blocked, cholmod"):
         choose(RandomDesign("one scalar").cross, name)
