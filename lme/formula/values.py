@@ -137,7 +137,10 @@ def as_value(x: Any) -> Value:
         return Matrix(x.to_numpy(dtype=np.float64), tuple(map(str, x.columns)))
     if isinstance(x, pd.api.extensions.ExtensionArray):
         return _from_objects(np.asarray(x, dtype=object))
-    array = np.atleast_1d(np.asarray(x))
+    try:
+        array = np.atleast_1d(np.asarray(x))
+    except ValueError:  # lists of unequal lengths
+        array = np.empty((0, 0, 0))
     if array.ndim == 2 and array.dtype.kind in "biuf":
         return Matrix(array.astype(np.float64))
     if array.ndim == 1:
@@ -150,7 +153,7 @@ def as_value(x: Any) -> Value:
         if array.dtype.kind in "UTO":
             # A list of strings and None becomes object; numbers beside strings
             # would have been turned into strings by NumPy.
-            return _from_objects(np.array(np.atleast_1d(x), dtype=object))
+            return _from_objects(np.atleast_1d(np.array(x, dtype=object)))
     raise DataTypeError(
         f"A value of type {type(x).__name__} cannot stand in a formula.",
         "Numbers, strings, bools and one-dimensional arrays of them can.",
