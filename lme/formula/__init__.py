@@ -5,8 +5,11 @@ text --tokens, parser--> tree --bars, expand--> terms --evaluation--> variables
 """
 
 from lme.formula.design import build_design
+from lme.formula.functions import register
 from lme.formula.parts import Formula, parse_formula
 from lme.formula.records import Design, NewRows, RandomTerm
+from lme.formula.revision import revise
+from lme.formula.selection import select_random
 
 __all__ = [
     "Design",
@@ -15,4 +18,7 @@ __all__ = [
     "RandomTerm",
     "build_design",
     "parse_formula",
+    "register",
+    "revise",
+    "select_random",
 ]
