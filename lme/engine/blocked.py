@@ -36,8 +36,10 @@ from lme.engine.stages import (
 
 Array = NDArray[np.float64]
 
-#: Columns left to the dense stage up to which a nested factor is not worth a stage.
+#: Columns left to the dense stage from which a nested factor is worth a stage: when
+#: dense columns remain beside the chain, and when none do.
 _CHAIN_FROM = 300
+_NESTED_FROM = 60
 
 
 class Blocked:
@@ -52,14 +54,23 @@ class Blocked:
 
     def __init__(self, cross: CrossProducts) -> None:
         self.chain, self.rest = plan(cross)
-        self.load(cross)
+        self.cross = cross
+        self.dense = DenseStage(cross, self.rest) if self.rest else None
+        self._couplings = [self._couple(f) for f in self.chain]
+        self._links = self._find_links()
+        self.stages = self._fresh()
 
     def load(self, cross: CrossProducts) -> None:
         """Take other values on the same pattern."""
         self.cross = cross
-        self.dense = DenseStage(cross, self.rest) if self.rest else None
-        self._couplings = [self._couple(f) for f in self.chain]
-        self._links = [self._link(i) for i in range(len(self.chain))]
+        if self.dense is not None:
+            self.dense.load(cross)
+        for i, f in enumerate(self.chain):
+            old = self._couplings[i]
+            if isinstance(old, DenseCoupling):
+                old.refill([cross.between(f, g) for g in self.rest])
+            else:
+                self._couplings[i] = self._couple(f)
         self.stages = self._fresh()
 
     def _couple(self, f: int) -> DenseCoupling | SparseCoupling | None:
@@ -74,42 +85,49 @@ class Blocked:
             dense=len(self.chain) > 1,
         )
 
-    def _link(
-        self, i: int
-    ) -> dict[int, tuple[NDArray[np.intp], sparse.csr_matrix, Array]]:
-        """For each later stage: parent of every level, summing matrix, coupling."""
-        f = self.chain[i]
-        out = {}
-        for j in range(i + 1, len(self.chain)):
-            pair = self.cross.between(f, self.chain[j])
-            # Every level has one parent: by level, the pairs are the parents.
-            order = np.argsort(pair.rows)
-            parents, count = pair.cols[order], pair.rows.size
-            link = sparse.csr_matrix(
-                (np.ones(count), (parents, np.arange(count))),
-                shape=(self.cross.levels[self.chain[j]], count),
-            )
-            out[j] = (parents, link, pair.blocks[order])
+    def _find_links(
+        self,
+    ) -> list[dict[int, tuple[NDArray[np.intp], NDArray[np.intp], sparse.csr_matrix]]]:
+        """For each stage and each later one: order of the pairs, parents, sums."""
+        out = []
+        for i, f in enumerate(self.chain):
+            links = {}
+            for j in range(i + 1, len(self.chain)):
+                pair = self.cross.between(f, self.chain[j])
+                # Every level has one parent: by level, the pairs are the parents.
+                order = np.argsort(pair.rows)
+                parents, count = pair.cols[order], pair.rows.size
+                link = sparse.csr_matrix(
+                    (np.ones(count), (parents, np.arange(count))),
+                    shape=(self.cross.levels[self.chain[j]], count),
+                )
+                links[j] = (order, parents, link)
+            out.append(links)
         return out
 
     def _fresh(self) -> list[Stage]:
         """Stages with the cross-products before any elimination."""
-        return [
-            Stage(
-                f,
-                {j: link[1] for j, link in links.items()},
-                {j: link[0] for j, link in links.items()},
-                self.cross.diagonal[f],
-                self.cross.dense[f],
-                np.empty(0),
-                np.empty(0),
-                coupling,
-                {j: link[2] for j, link in links.items()},
+        out = []
+        for i, f in enumerate(self.chain):
+            links = self._links[i]
+            blocks = {
+                j: self.cross.between(f, self.chain[j]).blocks[order]
+                for j, (order, _, _) in links.items()
+            }
+            out.append(
+                Stage(
+                    f,
+                    {j: link for j, (_, _, link) in links.items()},
+                    {j: parents for j, (_, parents, _) in links.items()},
+                    self.cross.diagonal[f],
+                    self.cross.dense[f],
+                    np.empty(0),
+                    np.empty(0),
+                    self._couplings[i],
+                    blocks,
+                )
             )
-            for f, links, coupling in zip(
-                self.chain, self._links, self._couplings, strict=True
-            )
-        ]
+        return out
 
     def factor(self, lambdas: Sequence[Array]) -> Schur | None:
         """Factor ``M`` at the given factors; None when it is not finite."""
@@ -284,7 +302,8 @@ def plan(cross: CrossProducts) -> tuple[list[int], list[int]]:
     """Factors to eliminate in batch, in order, and factors left dense."""
     order = sorted(range(len(cross.levels)), key=lambda f: -cross.sizes[f])
     chain, rest = [order[0]], order[1:]
-    if sum(cross.sizes[g] for g in rest) > _CHAIN_FROM:
+    size = sum(cross.sizes[g] for g in rest)
+    if size > _NESTED_FROM:
         for g in sorted(rest, key=lambda f: -cross.levels[f]):
             f = chain[-1]
             nested = cross.between(f, g).rows.size == cross.levels[f]
@@ -292,4 +311,7 @@ def plan(cross: CrossProducts) -> tuple[list[int], list[int]]:
             # Dense columns next to a chain are stored for every level of it.
             if nested and others * cross.sizes[chain[0]] <= 20_000_000:
                 chain.append(g)
-    return chain, [g for g in rest if g not in chain]
+    left = [g for g in rest if g not in chain]
+    if left and size <= _CHAIN_FROM:
+        return chain[:1], rest
+    return chain, left

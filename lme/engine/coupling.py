@@ -49,8 +49,15 @@ def _times_symmetric(left: Array, lower: Array) -> Array:
 class DenseCoupling:
     """All of ``B`` as an array of shape (l, p, m)."""
 
-    def __init__(self, values: Array) -> None:
+    def __init__(self, values: Array, places: Sequence[NDArray[np.intp]] = ()) -> None:
         self.values = values
+        self.places = places
+
+    def refill(self, pairs: Sequence[Pairs]) -> None:
+        """Take other products of the same pairs of levels."""
+        flat = self.values.reshape(-1)
+        for place, pair in zip(self.places, pairs, strict=True):
+            flat[place] = pair.blocks
 
     def update(self, P: Array) -> Array:
         """``sum_j B_j' P_j B_j``, shape (m, m)."""
@@ -231,11 +238,13 @@ def couple(
     """
     nonzeros = sum(pair.blocks.size for pair in pairs)
     if dense or levels * p * m <= 300_000 or nonzeros > 0.3 * levels * p * m:
-        values = np.zeros((levels, p, m))
+        places = []
         for pair, offset in zip(pairs, offsets, strict=True):
             width = pair.blocks.shape[2]
             columns = offset + pair.cols[:, None] * width + np.arange(width)
-            # (pair, width) index arrays around the slice put p last
-            values[pair.rows[:, None], :, columns] = pair.blocks.transpose(0, 2, 1)
-        return DenseCoupling(values)
+            rows = (pair.rows[:, None] * p + np.arange(p)) * m
+            places.append(rows[:, :, None] + columns[:, None, :])
+        out = DenseCoupling(np.zeros((levels, p, m)), places)
+        out.refill(pairs)
+        return out
     return SparseCoupling(pairs, offsets, levels, p, m)

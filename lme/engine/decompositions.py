@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.linalg import lapack, solve_triangular
 from scipy.sparse.linalg import splu, spsolve_triangular
 
 Array = NDArray[np.float64]
@@ -63,6 +64,22 @@ def find_dependent_columns(X: Array, tol: float = 1e-7) -> NDArray[np.intp]:
         else:
             basis = np.column_stack([basis, rest / left])
     return np.array(dependent, dtype=np.intp)
+
+
+def orthonormal(X: Array) -> tuple[Array, Array]:
+    """Orthonormal basis and upper-triangular R with ``X = basis @ R``."""
+    if X.shape[1] == 0:
+        return X, np.zeros((0, 0))
+    gram = X.T @ X
+    scale = np.sqrt(gram.diagonal())
+    L, info = lapack.dpotrf(gram / np.outer(scale, scale), lower=1, clean=1)
+    # The Gram matrix squares the condition number: only well within its reach.
+    if info == 0 and L.diagonal().min() > 1e-3:
+        R = L.T * scale
+        return np.ascontiguousarray(solve_triangular(R, X.T, trans="T").T), R
+    basis, R = np.linalg.qr(X)
+    sign = np.where(R.diagonal() < 0.0, -1.0, 1.0)
+    return basis * sign, R * sign[:, None]
 
 
 def cholesky_lower(matrix: sparse.csc_array) -> sparse.csc_array:

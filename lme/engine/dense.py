@@ -47,27 +47,37 @@ class DenseStage:
         self.offsets = [int(start) for start in np.cumsum([0, *sizes])[:-1]]
         self.m = sum(sizes)
         self.scalar = all(p == 1 for p in self.widths)
-        self.gram = self._gram(cross)
-        px = cross.gram.shape[0]
-        blocks = [by_rows(cross.dense[g]) for g in rest]
-        self.columns = np.vstack([np.empty((0, px)), *blocks])
+        self.gram = np.zeros((self.m, self.m))
         self._diagonal = np.arange(self.m)
+        self._places = self._find_places(cross)
+        self.load(cross)
 
-    def _gram(self, cross: CrossProducts) -> Array:
-        """``Z_R'Z_R``, lower triangle."""
-        gram = np.zeros((self.m, self.m))
-        for g, start in zip(self.rest, self.offsets, strict=True):
-            blocks = cross.diagonal[g]
-            index = start + np.arange(cross.sizes[g]).reshape(blocks.shape[:2])
-            gram[index[:, :, None], index[:, None, :]] = blocks
+    def load(self, cross: CrossProducts) -> None:
+        """Take other cross-products of the same pattern."""
+        flat = self.gram.reshape(-1)
+        for f, g, place in self._places:
+            block = cross.diagonal[f] if f == g else cross.between(f, g).blocks
+            flat[place] = block
+        px = cross.gram.shape[0]
+        blocks = [by_rows(cross.dense[g]) for g in self.rest]
+        self.columns = np.vstack([np.empty((0, px)), *blocks])
+
+    def _find_places(
+        self, cross: CrossProducts
+    ) -> list[tuple[int, int, NDArray[np.intp]]]:
+        """Where the blocks of ``Z_R'Z_R`` stand in the flat lower triangle."""
+        out = []
+        for i, g in enumerate(self.rest):
+            index = self._level_index(i)
+            out.append((g, g, index[:, :, None] * self.m + index[:, None, :]))
         for i, g in enumerate(self.rest):
             for h, column in zip(self.rest[:i], self.offsets[:i], strict=True):
                 pair = cross.between(g, h)
                 _, p, width = pair.blocks.shape
                 rows = self.offsets[i] + pair.rows[:, None] * p + np.arange(p)
                 cols = column + pair.cols[:, None] * width + np.arange(width)
-                gram[rows[:, :, None], cols[:, None, :]] = pair.blocks
-        return gram
+                out.append((g, h, rows[:, :, None] * self.m + cols[:, None, :]))
+        return out
 
     def _level_index(self, i: int) -> NDArray[np.intp]:
         """Columns of each level of the i-th factor, (l, p)."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.engine.crossproducts import by_rows, multiply, project
+from lme.engine.crossproducts import by_rows, multiply
 from lme.engine.pirls import Modes, Pirls, Problem
 
 Array = NDArray[np.float64]
@@ -70,7 +70,18 @@ class Laplace:
         self.evaluations = 0
         self.iterations = 0
         self.gamma = np.zeros(problem.p)
+        self._constant: float | None = None
         self._u = [np.zeros((f.levels, f.values.shape[1])) for f in problem.factors]
+
+    def constant(self, extra: float) -> float:
+        """What makes the criterion ``-2 log-likelihood``; fixed without an extra."""
+        problem = self.problem
+        if problem.family.extra is None and self._constant is not None:
+            return self._constant
+        self._constant = float(
+            problem.family.constant(problem.y, problem.weights, extra)
+        )
+        return self._constant
 
     def split(self, psi: Array) -> tuple[Array, Array, float]:
         """Coefficients, covariance parameters and extra of a point."""
@@ -105,7 +116,7 @@ class Laplace:
         self.iterations += modes.iterations
         if self.joint:
             self.gamma = modes.gamma
-        constant = problem.family.constant(problem.y, problem.weights, extra)
+        constant = self.constant(extra)
         value = modes.penalized + modes.logdet + constant
         if not np.isfinite(value):
             return bad
@@ -191,7 +202,7 @@ class Laplace:
             schur = kernel.factor(lambdas)
             if schur is None:
                 return None
-        gathered = [project(f, c[:, None]) for f in problem.factors]
+        gathered = [r[:, :, None] for r in problem.gather(c)]
         fixed = np.zeros(problem.y.size)
         if self.joint and schur is not None and problem.p:
             right = problem.basis.T @ c
@@ -204,15 +215,16 @@ class Laplace:
                 for r, D in zip(gathered, cross.dense, strict=True)
             ]
         solved = kernel.solve(gathered)
-        Av, _ = multiply(cross, solved)
+        Zv = problem.spread([s[:, :, 0] for s in solved])
+        Av = problem.gather(point.Wo * Zv)
         v = [
-            (r - a)[:, :, 0] @ lam
+            (r[:, :, 0] - a) @ lam
             for r, a, lam in zip(gathered, Av, lambdas, strict=True)
         ]
         if not same:
             kernel.load(modes.cross)
             kernel.factor(lambdas)
-        return fixed + problem.spread([s[:, :, 0] for s in solved]), v
+        return fixed + Zv, v
 
     def _covariance_part(
         self, at: Evaluation, total: list[Array], plain: list[Array], v: list[Array]
@@ -256,7 +268,7 @@ class Laplace:
             raise ValueError("No factorization yet.")
         weighted = problem.basis * modes.at.W[:, None]
         XVX = problem.basis.T @ weighted
-        ZWX = [project(f, weighted) for f in problem.factors]
+        ZWX = problem.gather(weighted)
         for D, s in zip(ZWX, kernel.solve(ZWX), strict=True):
             XVX -= by_rows(D).T @ by_rows(s)
         return XVX

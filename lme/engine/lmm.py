@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack, solve_triangular
+from scipy.linalg import lapack
 
 from lme.engine.crossproducts import (
     CrossProducts,
@@ -22,6 +22,7 @@ from lme.engine.crossproducts import (
     multiply,
     project,
 )
+from lme.engine.decompositions import orthonormal
 from lme.engine.kernel import Kernel
 from lme.engine.relcov import Factor, Template, Term, assemble
 
@@ -87,22 +88,6 @@ class Problem:
         return 2.0 * float(np.log(np.abs(self.R.diagonal())).sum())
 
 
-def _orthonormal(X: Array) -> tuple[Array, Array]:
-    """Orthonormal basis and upper-triangular R with ``X = basis @ R``."""
-    if X.shape[1] == 0:
-        return X, np.zeros((0, 0))
-    gram = X.T @ X
-    scale = np.sqrt(gram.diagonal())
-    L, info = lapack.dpotrf(gram / np.outer(scale, scale), lower=1, clean=1)
-    # The Gram matrix squares the condition number: only well within its reach.
-    if info == 0 and L.diagonal().min() > 1e-3:
-        R = L.T * scale
-        return np.ascontiguousarray(solve_triangular(R, X.T, trans="T").T), R
-    basis, R = np.linalg.qr(X)
-    sign = np.where(R.diagonal() < 0.0, -1.0, 1.0)
-    return basis * sign, R * sign[:, None]
-
-
 def _response(
     y: Array, offset: Array | None, sqrt_weights: Array | None, basis: Array
 ) -> tuple[Array, Array]:
@@ -136,7 +121,7 @@ def build(
     """
     sqrt_weights = None if weights is None else np.sqrt(weights)
     factors, template = assemble(terms, sqrt_weights)
-    basis, R = _orthonormal(X if sqrt_weights is None else X * sqrt_weights[:, None])
+    basis, R = orthonormal(X if sqrt_weights is None else X * sqrt_weights[:, None])
     level, residual = _response(y, offset, sqrt_weights, basis)
     cross = cross_products(factors, basis, residual)
     return Problem(

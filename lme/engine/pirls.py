@@ -21,10 +21,9 @@ from lme.engine.crossproducts import (
     CrossProducts,
     Pattern,
     by_rows,
-    multiply,
     pattern,
-    project,
 )
+from lme.engine.decompositions import orthonormal
 from lme.engine.relcov import Factor, Template, Term, assemble
 from lme.families.base import Family, Pointwise
 
@@ -95,8 +94,11 @@ class Problem:
         return out
 
     def gather(self, x: Array) -> list[Array]:
-        """``Z'x`` per factor, (l, p)."""
-        return [project(factor, x[:, None])[:, :, 0] for factor in self.factors]
+        """``Z'x`` per factor: (l, p) for x (n,), (l, p, r) for x (n, r)."""
+        return [
+            np.stack([Zt @ x for Zt in factor.transposed], axis=1)
+            for factor in self.factors
+        ]
 
 
 def build(
@@ -120,15 +122,15 @@ def build(
     """
     n = y.size
     factors, template = assemble(terms, None)
-    basis, R = np.linalg.qr(X)
-    scale = np.sqrt(n) * np.where(R.diagonal() < 0.0, -1.0, 1.0)
+    basis, R = orthonormal(X)
+    scale = np.sqrt(n)
     return Problem(
         y=np.ascontiguousarray(y, dtype=float),
         weights=np.ones(n) if weights is None else np.asarray(weights, dtype=float),
         offset=np.zeros(n) if offset is None else np.asarray(offset, dtype=float),
         X=X,
         basis=np.ascontiguousarray(basis * scale),
-        R=R / scale[:, None],
+        R=R / scale,
         family=family,
         factors=factors,
         template=template,
@@ -296,13 +298,13 @@ class Pirls:
         if schur is None:
             return None
         gathered = problem.gather(score)
-        now = multiply(cross, [m[:, :, None] for m in b])
-        rhs = [r[:, :, None] + a for r, a in zip(gathered, now[0], strict=True)]
+        Zb = problem.spread(b)
+        rhs = [r[:, :, None] for r in problem.gather(score + at.W * Zb)]
         change = np.zeros(gamma.size)
         decrement = 0.0
         if joint and gamma.size:
             solved = kernel.solve(rhs)
-            right = problem.basis.T @ score + now[1][:, 0]
+            right = problem.basis.T @ (score + at.W * Zb)
             for D, s in zip(cross.dense, solved, strict=True):
                 right = right - by_rows(D).T @ s.ravel()
             RX, info = lapack.dpotrf(schur.matrix, lower=0)
@@ -314,10 +316,10 @@ class Pirls:
                 for r, D in zip(rhs, cross.dense, strict=True)
             ]
             decrement += float(change @ (problem.basis.T @ score))
-        b_new = kernel.solve(rhs)
-        Ab, _ = multiply(cross, b_new)
+        b_new = [modes[:, :, 0] for modes in kernel.solve(rhs)]
+        Ab = problem.gather(at.W * problem.spread(b_new))
         u_new = [
-            (r - a)[:, :, 0] @ lam for r, a, lam in zip(rhs, Ab, lambdas, strict=True)
+            (r[:, :, 0] - a) @ lam for r, a, lam in zip(rhs, Ab, lambdas, strict=True)
         ]
         for old, new, r, lam in zip(u, u_new, gathered, lambdas, strict=True):
             decrement += float(np.vdot(new - old, r @ lam - old))

@@ -56,10 +56,7 @@ class Quadrature(Laplace):
         gamma, theta, extra = self.split(psi)
         lam = float(out.lambdas[0][0, 0])
         level = _Levels(self.problem, out.modes, gamma, lam, extra, self.count)
-        constant = self.problem.family.constant(
-            self.problem.y, self.problem.weights, extra
-        )
-        out.value = float(level.value.sum()) + constant
+        out.value = float(level.value.sum()) + self.constant(extra)
         if gradient:
             # The curvature model is that of the Laplace approximation.
             kernel = self.pirls.kernel

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from lme.covariance import Structure
 
@@ -44,7 +46,7 @@ class Term:
     group: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Factor:
     """A grouping factor with the columns of all its terms.
 
@@ -59,6 +61,18 @@ class Factor:
     codes: NDArray[np.intp]
     levels: int
     values: Array
+
+    @cached_property
+    def transposed(self) -> list[sparse.csr_matrix]:
+        """``Z'`` for each column of the factor, (levels, n) by rows."""
+        n, p = self.values.shape
+        indptr = np.arange(n + 1)
+        return [
+            sparse.csr_matrix(
+                (self.values[:, a], self.codes, indptr), shape=(n, self.levels)
+            ).T.tocsr()
+            for a in range(p)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

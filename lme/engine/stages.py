@@ -73,8 +73,9 @@ class Stage:
 
 def segment(link: sparse.csr_matrix, stack: Array) -> Array:
     """Sums of a stack of matrices over the levels of one parent."""
-    shape = stack.shape[1:]
-    return (link @ stack.reshape(len(stack), -1)).reshape(-1, *shape)
+    count, rows, columns = stack.shape
+    flat = link @ stack.reshape(count, rows * columns)
+    return flat.reshape(link.shape[0], rows, columns)
 
 
 def sigma_adjoint(A: Array, P: Array, Pbar: Array) -> Array:

@@ -74,7 +74,7 @@ Linear mixed model fit by maximum likelihood: Yield ~ 1 + (1 | Batch)
 -2 log L 327.3271; 30 observations; levels: Batch 6
 
                  Est.      SE     z      p σ_Batch
-(Intercept) 1527.5000 17.6946 86.33 <1e-99 37.2604
+(Intercept) 1527.5000 17.6946 86.33 <1e-99 37.2603
 Residual      49.5101"""
 
 
