@@ -225,8 +225,11 @@ class Family(ABC):
         """Derivatives in the logarithm of the extra parameter.
 
         For a dispersion ``D`` is proportional to ``1 / phi``, so that each derivative
-        is minus the quantity itself.
+        is minus the quantity itself; all are 0 for families without the parameter.
         """
+        if self.extra is None:
+            zero = np.zeros_like(eta)
+            return ExtraDerivatives(zero, zero, zero, zero, 0.0)
         point = self.pointwise(y, weights, eta, extra)
         slope = self.constant_slope(y, weights, extra)
         return ExtraDerivatives(-point.deviance, -point.g, -point.W, -point.Wo, slope)

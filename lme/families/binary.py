@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from lme.families.base import EMPTY, Pointwise, absent
+from lme.families.base import Pointwise, absent
 from lme.families.links import LIMIT, NEAREST
 
 Array = NDArray[np.float64]
@@ -180,7 +180,7 @@ def logit_pointwise(
         g *= weights
         W *= weights
     if order == 1:
-        return Pointwise(deviance, g, W, EMPTY, W)
+        return Pointwise(deviance, g, W)
     dW = -2.0 * mu
     dW += 1.0
     dW *= W

@@ -23,9 +23,12 @@ from lme.families.checks import (
     refuse,
     warn_fractional,
 )
+from lme.families.links import NEAREST
 from lme.families.saturated import binomial_saturated, poisson_deviance
 
 Array = NDArray[np.float64]
+
+_SMALLEST, _LARGEST = 1e-300, 1.0 - 2.0**-53
 
 
 @dataclass(frozen=True, init=False)
@@ -139,9 +142,18 @@ class Binomial(Family):
         trials = np.round(weights).astype(np.int64)
         return np.asarray(rng.binomial(trials, mean) / np.maximum(trials, 1))
 
+    def mean(self, eta: Array) -> Array:
+        """Mean strictly between 0 and 1, so that residuals at it are finite."""
+        return np.clip(self.link.mean(eta), _SMALLEST, _LARGEST)
+
     def valid_mean(self, mu: Array) -> bool:
         """``0 <= mu <= 1``: means rounded to 0 or 1 are harmless in eta."""
         return bool(((mu >= 0.0) & (mu <= 1.0)).all())
+
+    def valid_eta(self, eta: Array) -> bool:
+        """Finite, and negative under the log link."""
+        bound = -NEAREST if self.link.name == "log" else np.inf
+        return bool((np.isfinite(eta) & (eta < bound)).all())
 
 
 @dataclass(frozen=True, init=False)

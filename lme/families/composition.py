@@ -104,9 +104,11 @@ def through(
     if scale.invalid is not None:
         deviance = np.where(scale.invalid, np.inf, deviance)
         point = Pointwise(deviance, point.g, point.W, point.dW, point.Wo, point.dWo)
+    if order == 0:
+        return Pointwise(deviance)
     s1, s2, s3 = scale.first, scale.second, scale.third
-    if s1 is None or s2 is None or s3 is None or order == 0:
-        return point
+    if s1 is None or s2 is None or s3 is None:
+        return point if order == 2 else Pointwise(deviance, point.g, point.W)
     square = s1 * s1
     g, W = point.g * s1, point.W * square
     if order == 1:

@@ -125,7 +125,9 @@ class NegativeBinomial(Family):
     def extra_derivatives(
         self, y: Array, weights: Array | None, eta: Array, extra: float
     ) -> ExtraDerivatives:
-        """Derivatives in ``log theta``."""
+        """Derivatives in ``log theta``; all 0 when it is known."""
+        if self.extra is None:
+            return super().extra_derivatives(y, weights, eta, extra)
         theta = self._theta(extra)
         w = 1.0 if weights is None else weights
         scale = log_mean(self.link, eta, self.limit)
@@ -156,7 +158,9 @@ class NegativeBinomial(Family):
     def constant_slope(
         self, y: Array, weights: Array | None, extra: float = 0.0
     ) -> float:
-        """Derivative of `constant` in ``log theta``."""
+        """Derivative of `constant` in ``log theta``; 0 when it is known."""
+        if self.extra is None:
+            return 0.0
         theta = self._theta(extra)
         share = theta / (y + theta)
         rows = 0.5 * (1.0 - share) + share * stirling_slope(y + theta)
