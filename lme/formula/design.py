@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,8 @@ from lme.formula.bars import Bar
 from lme.formula.coding import ContrastSpec
 from lme.formula.evaluation import Scope, check_names
 from lme.formula.expand import Terms
-from lme.formula.groups import Grouping, group, level_order
-from lme.formula.matrices import (
-    Coding,
-    code,
-    fill,
-    plan,
-)
+from lme.formula.groups import Grouping, group, leaves, level_order
+from lme.formula.matrices import Coding, Plan, check_finite, code, fill, plan
 from lme.formula.parts import Formula, parse_formula
 from lme.formula.recipe import RandomRecipe, Recipe, offset_of
 from lme.formula.records import Design, NewRows, RandomTerm
@@ -40,15 +35,7 @@ from lme.formula.response import (
     row_argument,
 )
 from lme.formula.sample import Sample, complete_cases
-from lme.formula.syntax import (
-    Call,
-    Name,
-    Node,
-    deparse,
-    is_operator,
-    unwrap,
-    variables_of,
-)
+from lme.formula.syntax import Name, Node, deparse, variables_of
 from lme.formula.table import Table
 from lme.formula.values import Factor, Value, as_factor
 
@@ -62,7 +49,7 @@ Codes = NDArray[np.intp]
 
 
 def build_design(
-    formula: str,
+    formula: str | Formula,
     data: Any,
     *,
     weights: Any = None,
@@ -117,7 +104,7 @@ def build_design(
         raise FormulaError(
             "The formula has no response.",
             "Expected 'y ~ ...'.",
-            text=formula,
+            text=parsed.text,
             position=0,
         )
     table = Table(data)
@@ -129,9 +116,8 @@ def build_design(
     check_names(nodes, scope)
     weight_values, _ = row_argument("weights", weights, scope)
     offset_values, offset_node = row_argument("offset", offset, scope)
-    sample = complete_cases(
-        nodes, scope, subset, na_action, weight_values, offset_values
-    )
+    arguments = {"weights": weight_values, "offset": offset_values}
+    sample = complete_cases(nodes, scope, subset, na_action, arguments)
     sample.warn_all(FormulaWarning, parsed.warnings)
 
     response = read_response(
@@ -149,6 +135,8 @@ def build_design(
     recipe = Recipe(
         parsed, terms, layout, recipes, scope.memory, scope.context, offset_node
     )
+    known = sample.pick(offset_of(recipe, scope, offset_values))
+    check_finite("The offset", known, sample.index)
     _issue(sample.warnings)
     return Design(
         formula=parsed.text,
@@ -159,7 +147,7 @@ def build_design(
         column_names=layout.names,
         assign=layout.assign,
         term_labels=terms.labels,
-        offset=sample.pick(offset_of(recipe, scope, offset_values)),
+        offset=known,
         weights=prior,
         terms=random_terms,
         index=sample.index,
@@ -185,17 +173,6 @@ def _issue(messages: list[LMEWarning]) -> None:
         level, frame = level + 1, frame.f_back
     for message in messages:
         warnings.warn(message, stacklevel=level)
-
-
-def leaves(group_node: Node) -> Iterator[Node]:
-    """The single factors of a grouping expression."""
-    inner = unwrap(group_node)
-    if is_operator(inner, ":"):
-        assert isinstance(inner, Call)
-        for arg in inner.args:
-            yield from leaves(arg)
-    else:
-        yield inner
 
 
 def _check_options(
@@ -271,8 +248,8 @@ def _coding(
     spec: ContrastSpec = None
     if isinstance(value, Factor):
         plain = node.name if isinstance(node, Name) else name
-        if plain in by_name or name in by_name:
-            spec = by_name.get(plain, by_name.get(name))
+        if plain in by_name:
+            spec = by_name[plain]
         elif value.contrasts is None:
             spec = defaults[value.ordered]
     return code(name, value, spec)
@@ -283,7 +260,7 @@ def _fixed(
     sample: Sample,
     by_name: Mapping[str, ContrastSpec],
     defaults: tuple[ContrastSpec, ContrastSpec],
-) -> tuple[Any, Floats]:
+) -> tuple[Plan, Floats]:
     values: list[Value] = [None] * len(terms.nodes)
     codings: list[Coding | None] = [None] * len(terms.nodes)
     for i in {i for members in terms.members for i in members}:

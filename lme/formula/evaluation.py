@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lme.errors import DesignError, FormulaError, near
+from lme.errors import DesignError, FormulaError, LMEError, near
 from lme.formula.calls import Function, as_function
 from lme.formula.functions import CONSTANTS, FUNCTIONS, RESERVED
 from lme.formula.syntax import Call, Name, Node, Number, String, deparse
@@ -103,6 +103,8 @@ def evaluate(node: Node, scope: Scope) -> Value:
         raise located(
             FormulaError(error.found, error.expected, error.remedy), node, scope.text
         ) from error
+    except LMEError:
+        raise
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         # Arguments that no function foresaw must not look like a fault of Python.
         raise located(

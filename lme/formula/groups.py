@@ -6,7 +6,7 @@ factors of many levels costs time and memory in proportion to the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -52,6 +52,17 @@ class Grouping:
         place[place == len(self.keys)] = 0
         known = (self.keys[place] == wanted) & (left >= 0) & (right >= 0)
         return np.where(known, place, -1).astype(np.intp)
+
+
+def leaves(node: Node) -> Iterator[Node]:
+    """The single factors of a grouping expression."""
+    inner = unwrap(node)
+    if is_operator(inner, ":"):
+        assert isinstance(inner, Call)
+        for arg in inner.args:
+            yield from leaves(arg)
+    else:
+        yield inner
 
 
 def group(node: Node, value: Callable[[Node], Value]) -> tuple[Grouping, Codes]:

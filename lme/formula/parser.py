@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from lme.errors import DataTypeError, FormulaError
+from lme.errors import FormulaError
 from lme.formula.syntax import (
     BINARY,
     UNARY,
@@ -33,11 +33,6 @@ def parse(text: str) -> Node:
     FormulaError
         With the position of the first token that does not fit.
     """
-    if not isinstance(text, str):
-        raise DataTypeError(
-            f"The formula is of type {type(text).__name__}.",
-            "Expected text such as 'y ~ x + (1 | g)'.",
-        )
     return _Parser(text).parse()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from lme.errors import FormulaError
+from lme.errors import DataTypeError, FormulaError
 from lme.formula.bars import (
     Bar,
     double_bars,
@@ -18,12 +18,19 @@ from lme.formula.bars import (
 from lme.formula.expand import Terms, expand
 from lme.formula.parser import parse
 from lme.formula.syntax import (
+    RESERVED,
     Call,
     Node,
     Number,
     deparse,
     is_operator,
     variables_of,
+)
+
+_LOST_MINUS = (
+    "A random term stands left of a minus sign. R loses the minus then; here it is"
+    " kept, so that `(1 | g) - 1` removes the intercept. Write `0 + ...` to say the"
+    " same in both."
 )
 
 
@@ -104,7 +111,8 @@ class Formula:
     @cached_property
     def variables(self) -> tuple[str, ...]:
         """Every column or context name that the formula needs, in order."""
-        return tuple(dict.fromkeys(name.name for name in variables_of(self.tree)))
+        names = (name.name for name in variables_of(self.tree))
+        return tuple(dict.fromkeys(n for n in names if n not in RESERVED))
 
     def __repr__(self) -> str:
         fixed = [str(int(self.intercept)), *self.fixed]
@@ -124,14 +132,13 @@ class Formula:
         return "\n".join(lines)
 
 
-@lru_cache(maxsize=512)
-def parse_formula(text: str) -> Formula:
+def parse_formula(text: str | Formula) -> Formula:
     """Take the formula `text` apart without any data.
 
     Parameters
     ----------
     text : str
-        A formula such as ``"y ~ x + (x | g)"``.
+        A formula such as ``"y ~ x + (x | g)"``; one already taken apart stays.
 
     Returns
     -------
@@ -142,7 +149,21 @@ def parse_formula(text: str) -> Formula:
     ------
     FormulaError
         With the place of the first thing that cannot be read.
+    DataTypeError
+        For anything but text.
     """
+    if isinstance(text, Formula):
+        return text
+    if not isinstance(text, str):
+        raise DataTypeError(
+            f"The formula is of type {type(text).__name__}.",
+            "Expected text such as 'y ~ x + (1 | g)'.",
+        )
+    return _parse_text(text)
+
+
+@lru_cache(maxsize=512)
+def _parse_text(text: str) -> Formula:
     tree = parse(text)
     left, right = _sides(tree, text)
     whole = expand_double_bars(right, text)
@@ -153,14 +174,15 @@ def parse_formula(text: str) -> Formula:
         for bar in read_bar(node, structure, text, (node.start, node.end) in doubled)
     ]
     fixed, differs = remove_bars(whole)
-    _refuse_bare_bar(fixed, text)
+    if isinstance(fixed, Call) and is_operator(fixed, "|", "||"):
+        raise _bare_bar(fixed, text)
     shown = Call("~", (whole,) if left is None else (left, whole))
     formula = Formula(
         text=text,
         expanded=deparse(shown),
         response="" if left is None else deparse(left),
         bars=tuple(bars),
-        warnings=tuple(_warnings(right, differs)),
+        warnings=(_LOST_MINUS,) if differs else (),
         left=left,
         right=fixed,
         tree=tree,
@@ -210,22 +232,8 @@ def _sides(tree: Node, text: str) -> tuple[Node | None, Node]:
     return left, sides[-1]
 
 
-def _refuse_bare_bar(fixed: Node | None, text: str) -> None:
-    if is_operator(fixed, "|", "||") if fixed is not None else False:
-        assert isinstance(fixed, Call)
-        raise FormulaError(
-            f"The bar in {deparse(fixed)!r} has no parentheses around its term.",
-            "A bar reaches as far to both sides as it can.",
-            "Put each random term between parentheses, such as"
-            f" ({deparse(_near_bar(fixed))}).",
-            text=text,
-            position=fixed.start,
-            length=max(1, fixed.end - fixed.start),
-        )
-
-
-def _near_bar(bar: Call) -> Call:
-    """The bar with the operands that the writer probably meant."""
+def _bare_bar(bar: Call, text: str) -> FormulaError:
+    """The error for ``y ~ x | g + z``, with what the writer probably meant."""
     left, right = bar.args
     if is_operator(left, "+"):
         assert isinstance(left, Call)
@@ -233,15 +241,12 @@ def _near_bar(bar: Call) -> Call:
     if is_operator(right, "+"):
         assert isinstance(right, Call)
         right = right.args[0]
-    return Call(bar.function, (left, right))
-
-
-def _warnings(right: Node, differs: bool) -> list[str]:
-    messages = []
-    if differs:
-        messages.append(
-            "A random term stands left of a minus sign. R loses the minus then;"
-            " here it is kept, so that `(1 | g) - 1` removes the intercept. Write"
-            " `0 + ...` to say the same in both."
-        )
-    return messages
+    meant = deparse(Call(bar.function, (left, right)))
+    return FormulaError(
+        f"The bar in {deparse(bar)!r} has no parentheses around its term.",
+        "A bar reaches as far to both sides as it can.",
+        f"Put each random term between parentheses, such as ({meant}).",
+        text=text,
+        position=bar.start,
+        length=max(1, bar.end - bar.start),
+    )

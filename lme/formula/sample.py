@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -103,9 +104,9 @@ def complete_cases(
     scope: Scope,
     subset: Any,
     na_action: str,
-    *arguments: Floats | None,
+    arguments: Mapping[str, Floats | None],
 ) -> Sample:
-    """The rows of `subset` in which nothing is missing."""
+    """The rows of `subset` in which no variable or argument is missing."""
     nrow = scope.table.nrow
     lost: NDArray[np.bool_] | None = None
     culprits: dict[str, int] = {}
@@ -120,9 +121,10 @@ def complete_cases(
             count = new_missing(node, scope)
             if count:
                 created.append(f"{name} is not a number in {count} row(s).")
-    for values in arguments:
+    for name, values in arguments.items():
         absent = None if values is None else _absent(values)
         if absent is not None:
+            culprits[name] = int(absent.sum())
             lost = absent if lost is None else lost | absent
     chosen = selected_rows(subset, scope)
     index = scope.table.index
