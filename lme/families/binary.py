@@ -125,8 +125,8 @@ def cauchit(eta: Array, order: int) -> LogProbabilities:
     second = -2.0 * eta * t
     third = (6.0 - 8.0 * t) * t
     a2, b2 = a1 * (second - a1), b1 * (second - b1)
-    a3 = a1 * third - 3.0 * a1 * a2 - a1**3
-    b3 = b1 * third - 3.0 * b1 * b2 - b1**3
+    a3 = a1 * (third - 3.0 * a2 - a1 * a1)
+    b3 = b1 * (third - 3.0 * b2 - b1 * b1)
     return LogProbabilities(a, b, a1, b1, a2, b2, a3, b3)
 
 

@@ -91,7 +91,7 @@ class InverseGaussian(Family):
 
     def variance(self, mu: Array, extra: float = 0.0) -> Array:
         """``mu^3``."""
-        return mu**3
+        return mu * mu * mu
 
     def unit_deviance(self, y: Array, mu: Array, extra: float = 0.0) -> Array:
         """``(y - mu)^2 / (y mu^2)``."""
