@@ -146,17 +146,9 @@ def analyze(matrix: sparse.csc_matrix, mode: str, ordering: str) -> Analysis:
     return Analysis05(matrix, mode, ordering)
 
 
-def best_analysis(
-    matrix: sparse.csc_matrix, rows: Index, cols: Index
-) -> tuple[Analysis, Cost]:
-    """The analysis with the least work, and that work.
-
-    Parameters
-    ----------
-    matrix : (n, n) csc_matrix
-    rows, cols : intp arrays
-        The same pattern as pairs.
-    """
+def best_analysis(system: System) -> tuple[Analysis, Cost]:
+    """The analysis of ``M`` with the least work, and that work."""
+    matrix, rows, cols = system.matrix, system.rows, system.cols
     n = matrix.shape[0]
     ordering = "amd"
     analysis = analyze(matrix, "simplicial", ordering)
@@ -207,17 +199,12 @@ class Cholmod:
     def __init__(self, cross: CrossProducts) -> None:
         self.cross = cross
         self._system = System(cross)
-        self._analysis, self.cost = best_analysis(
-            self._system.matrix, self._system.rows, self._system.cols
-        )
+        self._analysis, self.cost = best_analysis(self._system)
         self._dense = [
             np.ascontiguousarray(dense.transpose(2, 0, 1)) for dense in cross.dense
         ]
-        largest = [
-            float(np.trace(blocks, axis1=1, axis2=2).max(initial=0.0))
-            for blocks in cross.diagonal
-        ]
-        self._floors = [_FLOOR / np.sqrt(size) if size else _FLOOR for size in largest]
+        traces = [np.trace(A, axis1=1, axis2=2).max() for A in cross.diagonal]
+        self._floors = [_FLOOR / np.sqrt(size) if size else _FLOOR for size in traces]
         self._plan: SelectedInverse | None = None
         self._inverse: Array | None = None
 
