@@ -184,7 +184,7 @@ def remove_bars(node: Node) -> tuple[Node | None, bool]:
         return Call(
             node.function, tuple(kept), node.keys, node.start, node.end
         ), differs
-    if not kept:
+    if not kept or (node.function == "^" and parts[0][0] is None):
         return None, differs
     if node.function == "-" and parts[0][0] is None:
         return Call("-", (kept[0],), (), node.start, node.end), True

@@ -23,6 +23,18 @@ from lme.formula.values import (
     rows,
 )
 
+FOREIGN = {
+    "Q": "Put an unusual name between backticks.",
+    "center": "Write scale(x, scale = FALSE).",
+    "standardize": "Write scale(x).",
+    "Treatment": "Write relevel(f, 'b'), or C(f, contr.treatment(3, base = 2)).",
+    "cr": "Write ns(x, df = 3) for a natural cubic spline.",
+    "s": "There are no smooth terms; ns(x, df = 3) is a natural cubic spline.",
+    "ar1": "Covariance structures are us(), diag() and zerocorr().",
+    "cs": "Covariance structures are us(), diag() and zerocorr().",
+}
+"""What to write for functions of patsy, mgcv and glmmTMB."""
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -169,11 +181,17 @@ def _function(name: str, scope: Scope) -> Function | None:
 
 def _argument(function: Function, place: int | str, arg: Node, scope: Scope) -> Value:
     """One argument; `sum` in ``C(f, sum)`` names a contrast, not a column."""
-    if isinstance(arg, Name) and function.symbols:
-        words = function.symbols.get(place, {})
-        if arg.name in words:
-            return words[arg.name]
-    return evaluate(arg, scope)
+    word = _word(function, place, arg, scope)
+    return evaluate(arg, scope) if word is None else word
+
+
+def _word(function: Function, place: int | str, arg: Node, scope: Scope) -> Value:
+    """What a bare name means to this function, or None; patsy's `Sum` is `sum`."""
+    words = function.symbols.get(place)
+    if not words or not isinstance(arg, Name):
+        return None
+    known = arg.name in scope.table or arg.name in scope.context
+    return words.get(arg.name if known or arg.name in words else arg.name.lower())
 
 
 def _named_arguments(function: Function, node: Call, scope: Scope) -> Value:
@@ -201,6 +219,11 @@ def located(error: FormulaError, node: Node, text: str) -> FormulaError:
     )
 
 
+def has_names(nodes: list[Node], scope: Scope) -> bool:
+    """Whether every name and function of `nodes` is known."""
+    return next(_unknown(nodes, scope), None) is None
+
+
 def check_names(nodes: list[Node], scope: Scope) -> None:
     """Raise one error for every unknown name of `nodes` together."""
     unknown = list(_unknown(nodes, scope))
@@ -221,14 +244,11 @@ def _unknown(nodes: list[Node], scope: Scope) -> Iterator[Node]:
             function = _function(node.function, scope)
             if function is None and node.function != "(":
                 yield node
-            words: Any = {} if function is None else function.symbols
             for i, arg in enumerate(node.args):
                 key = node.keys[i] if node.keys else None
-                if isinstance(arg, Name) and arg.name in words.get(
-                    i if key is None else key, ()
-                ):
-                    continue
-                yield from _unknown([arg], scope)
+                place = i if key is None else key
+                if function is None or _word(function, place, arg, scope) is None:
+                    yield from _unknown([arg], scope)
 
 
 def _known(name: str, scope: Scope) -> bool:
@@ -284,7 +304,7 @@ def unknown_function(node: Call, scope: Scope) -> FormulaError:
     hint = f"Did you mean {last!r}?" if last in known else near(node.function, known)
     return FormulaError(
         f"There is no function {node.function!r} in formulas.",
-        hint,
+        FOREIGN.get(node.function, hint),
         f"Supply your own with context={{{node.function!r}: function}}.",
     )
 

@@ -147,7 +147,12 @@ class _Algebra:
         if isinstance(node, Number):
             return self.constant(node)
         if isinstance(node, String):
-            raise self.error(node, "A string is not a term.")
+            raise self.error(
+                node,
+                "A string is not a term.",
+                "Names stand without quotation marks.",
+                "Put a name with unusual characters between backticks.",
+            )
         if node.function not in _OPERATORS or node.keys:
             return [self.variable(node)]
         if node.function == "(":

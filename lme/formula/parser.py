@@ -186,6 +186,8 @@ class _Parser:
             )
         if found == "=" and not remedy:
             remedy = "Write ~ between response and terms, and == to compare."
+        elif found == "," and not remedy:
+            remedy = "Terms are added with +; commas separate arguments of functions."
         elif found == ")" and not remedy:
             remedy = (
                 "Check the parentheses: one is closed that was never opened,"

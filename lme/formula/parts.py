@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -12,6 +12,8 @@ from lme.formula.bars import (
     double_bars,
     expand_double_bars,
     find_bars,
+    is_algebra,
+    is_bar,
     read_bar,
     remove_bars,
 )
@@ -20,10 +22,12 @@ from lme.formula.parser import parse
 from lme.formula.syntax import (
     RESERVED,
     Call,
+    Name,
     Node,
     Number,
     deparse,
     is_operator,
+    unwrap,
     variables_of,
 )
 
@@ -177,12 +181,17 @@ def _parse_text(text: str) -> Formula:
     if isinstance(fixed, Call) and is_operator(fixed, "|", "||"):
         raise _bare_bar(fixed, text)
     shown = Call("~", (whole,) if left is None else (left, whole))
+    powers = tuple(
+        f"{deparse(node)} is {deparse(node.args[0])} alone: outside of functions a"
+        f" power is one of terms. Write I({deparse(node)}) for the power of a number."
+        for node in dict.fromkeys(_vain_powers(whole))
+    )
     formula = Formula(
         text=text,
         expanded=deparse(shown),
         response="" if left is None else deparse(left),
         bars=tuple(bars),
-        warnings=(_LOST_MINUS,) if differs else (),
+        warnings=(*powers, _LOST_MINUS) if differs else powers,
         left=left,
         right=fixed,
         tree=tree,
@@ -190,6 +199,18 @@ def _parse_text(text: str) -> Formula:
     # Expanding now puts every error of the formula here, before data are read.
     _ = formula.terms
     return formula
+
+
+def _vain_powers(node: Node) -> Iterator[Call]:
+    """Powers of a single variable such as ``x^2``, which change nothing."""
+    if isinstance(node, Call) and (is_algebra(node) or is_operator(node, "|")):
+        base = unwrap(node.args[0])
+        single = isinstance(base, Name) and base.name != "."
+        single = single or (isinstance(base, Call) and not is_algebra(base))
+        if node.function == "^" and single and not is_bar(node.args[0]):
+            yield Call("^", (base, node.args[1]))
+        for arg in node.args:
+            yield from _vain_powers(arg)
 
 
 def _sides(tree: Node, text: str) -> tuple[Node | None, Node]:

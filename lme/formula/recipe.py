@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lme.errors import DataError, OptionError
 from lme.formula.bars import Bar
-from lme.formula.evaluation import Scope, check_names
+from lme.formula.evaluation import Scope, check_names, has_names
 from lme.formula.expand import Terms
 from lme.formula.groups import Grouping
 from lme.formula.matrices import Plan, fill, match_levels, restrict, settle
@@ -189,8 +189,8 @@ def new_rows(
     offset_given: bool,
 ) -> NewRows:
     """The matrices of a design for new data; see `Design.new`."""
-    layouts = _layouts(random, recipe)
     scope = recipe.scope(newdata)
+    layouts = _layouts(random, recipe, scope)
     check_names(recipe.needed(layouts, fixed), scope)
     n = scope.table.nrow
     X, total, lacking = None, None, False
@@ -230,18 +230,27 @@ def _new_term(
 
 
 def _layouts(
-    random: str | Iterable[int] | Mapping[int, Iterable[int]], recipe: Recipe
+    random: str | Iterable[int] | Mapping[int, Iterable[int]],
+    recipe: Recipe,
+    scope: Scope,
 ) -> dict[int, Plan]:
     """Layout of the columns to make of each random term asked for."""
     count = len(recipe.random)
     if isinstance(random, str):
-        if random not in ("all", "none"):
+        if random not in ("all", "none", "available"):
             raise OptionError(
                 f"random is {random!r}.",
-                "Expected 'all', 'none', or positions of terms.",
+                "Expected 'available', 'all', 'none', or positions of terms.",
                 "select_random reads a formula such as '~ (1 | g)'.",
             )
-        random = range(count) if random == "all" else ()
+        every = {k: term.plan for k, term in enumerate(recipe.random)}
+        if random == "available":
+            return {
+                k: layout
+                for k, layout in every.items()
+                if has_names(recipe.needed({k: layout}, False), scope)
+            }
+        return every if random == "all" else {}
     which = [int(k) for k in random]
     if any(not 0 <= k < count for k in which):
         raise OptionError(

@@ -188,7 +188,7 @@ class Design:
         newdata: Any,
         *,
         fixed: bool = True,
-        random: str | Iterable[int] | Mapping[int, Iterable[int]] = "all",
+        random: str | Iterable[int] | Mapping[int, Iterable[int]] = "available",
         offset: Any = None,
     ) -> NewRows:
         """The same columns for new data, coded as in the fit.
@@ -199,9 +199,10 @@ class Design:
             Needs only the columns of the parts asked for.
         fixed : bool
             Whether to make the fixed-effects matrix and the offsets.
-        random : {"all", "none"}, iterable of int, or mapping
-            Which random terms to make, by position in `terms`. A mapping to column
-            positions, as `select_random` returns it, leaves the other columns 0.
+        random : {"available", "all", "none"}, iterable of int, or mapping
+            Which random terms to make: those whose variables the new data have, all,
+            none, or by position in `terms`. A mapping to column positions, as
+            `select_random` returns it, leaves the other columns 0.
         offset : str or array, optional
             Replaces the ``offset=`` argument of the fit.
 

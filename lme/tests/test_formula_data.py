@@ -21,6 +21,7 @@ from lme.errors import (
     OptionError,
 )
 from lme.formula import build_design
+from lme.formula.arrays import design_from_arrays
 from lme.formula.revision import revise
 from lme.formula.selection import select_random
 
@@ -202,6 +203,7 @@ def test_all_unknown_columns_in_one_error(data):
     [
         ("y ~ lgo(x) + (1 | g)", "Did you mean 'log'.*context="),
         ("y ~ np.log(z) + (1 | g)", "Did you mean 'log'"),
+        ("y ~ center(x) + (1 | g)", r"Write scale\(x, scale = FALSE\)"),
         ("y ~ factor + (1 | g)", r"factor is a function: factor\(...\)"),
         ("y ~ I(x || z) + (1 | g)", r"Write \| for the logical operator"),
         ("y ~ pi + (1 | g)", "1 value. Expected 30"),
@@ -468,6 +470,11 @@ def test_contrasts_are_lost_with_their_levels(data):
     assert design.column_names == ("(Intercept)", "C(f, sum)a", "C(f, sum)b")
 
 
+def test_contrasts_in_the_spelling_of_patsy(data):
+    design = build_design("y ~ C(s, Sum) + (1 | g)", data)
+    assert design.column_names == ("(Intercept)", "C(s, Sum)1", "C(s, Sum)2")
+
+
 def test_one_level(data):
     with pytest.raises(DesignError, match="'one' has only one level, 'a'"):
         build_design("y ~ one + (1 | g)", data.assign(one="a"))
@@ -621,8 +628,10 @@ def test_new_data_need_only_what_is_asked_for(data):
     assert rows.which == (0,)
     assert rows.terms[0].codes.tolist() == [2, -1]
     assert rows.terms[0].values.tolist() == [[1.0, 0.0], [1.0, 0.0]]
+    rows = design.new({"x": [1.0], "f": ["a"]})
+    assert rows.which == (1,)
     with pytest.raises(FormulaError, match="no columns 'x', 'z', 'f'"):
-        design.new({"g": [1]})
+        design.new({"g": [1]}, random="all")
     with pytest.raises(OptionError, match="random"):
         design.new(data, random="some")
     with pytest.raises(OptionError, match="0 to 1"):
@@ -670,3 +679,9 @@ def test_revised_formula_builds(data):
     new = build_design(revise(old.expanded, ". ~ . + f - (0 + x | g)"), data)
     assert new.column_names == ("(Intercept)", "x", "fa", "fb")
     assert [t.columns for t in new.terms] == [("(Intercept)",)]
+
+
+def test_arrays_have_no_recipe_for_new_data(data):
+    from_arrays = design_from_arrays(data["y"], data[["x"]], data["g"])
+    with pytest.raises(DesignError, match="made from arrays"):
+        from_arrays.new(data)

@@ -93,7 +93,7 @@ def test_random_part(case):
 @pytest.mark.parametrize("case", [c for c in GOOD if c.get("predict")], ids=name)
 def test_new_data(case):
     expected = case["predict"]
-    rows = built(case).new(frame(expected["newdata"]), random="none")
+    rows = built(case).new(frame(expected["newdata"]))
     np.testing.assert_allclose(
         rows.X, np.array(expected["X"], dtype=float), rtol=1e-13, atol=1e-13
     )

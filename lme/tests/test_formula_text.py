@@ -233,6 +233,8 @@ def test_record_is_readable():
         ("y ~ f(x)(z)", 8, "Unexpected '('"),
         ("y ~ lambda(x)", 4, "Programs"),
         ("y ~ x + NA", 8, "NA is not a term"),
+        ("y ~ x + (1, g)", 10, "Terms are added with +"),
+        ("y ~ 'x y' + (1 | g)", 4, "backticks"),
     ],
 )
 def test_errors_point_at_the_place(text, position, words):
@@ -259,6 +261,15 @@ def test_minus_after_a_bar_removes_the_intercept():
     assert "R loses the minus" in parsed.warnings[0]
     assert not parse_formula("y ~ x + (1 | g) - 1").warnings
     assert not parse_formula("y ~ 0 + (1 | g)").warnings
+
+
+def test_a_power_of_one_variable_is_said_to_be_vain():
+    parsed = parse_formula("y ~ x^2 + I(x^2) + (a + b)^2 + (log(z)^2 | g)")
+    assert parsed.fixed == ("x", "I(x^2)", "a", "b", "a:b")
+    assert [message.split(":")[0] for message in parsed.warnings] == [
+        "x^2 is x alone",
+        "log(z)^2 is log(z) alone",
+    ]
 
 
 # --- limits -----------------------------------------------------------
