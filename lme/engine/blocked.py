@@ -66,11 +66,9 @@ class Blocked:
         if self.dense is not None:
             self.dense.load(cross)
         for i, f in enumerate(self.chain):
-            old = self._couplings[i]
-            if isinstance(old, DenseCoupling):
-                old.refill([cross.between(f, g) for g in self.rest])
-            else:
-                self._couplings[i] = self._couple(f)
+            coupling = self._couplings[i]
+            if coupling is not None:
+                coupling.refill([cross.between(f, g) for g in self.rest])
         self.stages = self._fresh()
 
     def _couple(self, f: int) -> DenseCoupling | SparseCoupling | None:

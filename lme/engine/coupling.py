@@ -82,19 +82,13 @@ class DenseCoupling:
         return sum_products(self.values, stack)
 
 
-def _column_entries(
-    pairs: Sequence[Pairs], offsets: Sequence[int]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
-    """Entries of B by level and column: level, column, p values of each."""
-    levels, columns, values = [], [], []
-    for pair, offset in zip(pairs, offsets, strict=True):
-        count, p, width = pair.blocks.shape
-        levels.append(np.repeat(pair.rows, width))
-        columns.append((offset + pair.cols[:, None] * width + np.arange(width)).ravel())
-        values.append(pair.blocks.transpose(0, 2, 1).reshape(count * width, p))
-    level, column = np.concatenate(levels), np.concatenate(columns)
-    order = np.lexsort((column, level))
-    return level[order], column[order], np.concatenate(values)[order]
+def _entry_values(pairs: Sequence[Pairs]) -> Array:
+    """The p values of every entry of B, factor after factor."""
+    values = [
+        pair.blocks.transpose(0, 2, 1).reshape(-1, pair.blocks.shape[1])
+        for pair in pairs
+    ]
+    return np.concatenate(values)
 
 
 class SparseCoupling:
@@ -115,46 +109,64 @@ class SparseCoupling:
     ) -> None:
         self.levels, self.p, self.m = levels, p, m
         self._diagonal = np.arange(m)
-        level, column, value = _column_entries(pairs, offsets)
-        rows = (level[:, None] * p + np.arange(p)).ravel()
-        self.B = sparse.csr_matrix(
-            (value.ravel(), (rows, np.repeat(column, p))), shape=(levels * p, m)
-        )
-        self.Bt = self.B.T.tocsr()
-        count = np.bincount(level, minlength=levels)
+        level, column = [], []
+        for pair, offset in zip(pairs, offsets, strict=True):
+            width = pair.blocks.shape[2]
+            level.append(np.repeat(pair.rows, width))
+            place = offset + pair.cols[:, None] * width + np.arange(width)
+            column.append(place.ravel())
+        every, columns = np.concatenate(level), np.concatenate(column)
+        self._order = np.lexsort((columns, every))
+        self._level, self._column = every[self._order], columns[self._order]
+        count = np.bincount(self._level, minlength=levels)
         light = _light_levels(count, p, m)
         self.heavy = np.flatnonzero(~light)
-        keep = light[level]
-        self._build(level[keep], column[keep], value[keep])
-        heavy_rows = (self.heavy[:, None] * p + np.arange(p)).ravel()
-        self.rows = self.B[heavy_rows].toarray()
+        self._keep = light[self._level]
+        self._find_products()
+        self.refill(pairs)
 
-    def _build(
-        self, level: NDArray[np.intp], column: NDArray[np.intp], value: Array
-    ) -> None:
-        """The transposed constant matrices, one for each entry (a, b) of P."""
+    def _find_products(self) -> None:
+        """Which two entries each product takes, and where it goes."""
+        level, column = self._level[self._keep], self._column[self._keep]
         count = np.bincount(level, minlength=self.levels)
         start = np.cumsum(count) - count
         position = np.arange(level.size) - start[level]
-        first = np.repeat(np.arange(level.size), position + 1)
+        first = np.repeat(np.arange(level.size, dtype=np.int32), position + 1)
         ends = np.cumsum(position + 1)
         within = np.arange(first.size) - np.repeat(ends - position - 1, position + 1)
-        second = start[level[first]] + within
+        second = (start[level[first]] + within).astype(np.int32)
         dtype = np.int32 if self.m**2 < 2**31 else np.int64
-        flat = (column[first] * self.m + column[second]).astype(dtype)
-        indptr = np.concatenate([[0], np.cumsum(count * (count + 1) // 2)])
-        one, two = value[first], value[second]
+        self._flat = (column[first] * self.m + column[second]).astype(dtype)
+        self._indptr = np.concatenate([[0], np.cumsum(count * (count + 1) // 2)])
+        self._first, self._second = first, second
         self.entries = [(a, b) for a in range(self.p) for b in range(a, self.p)]
+
+    def refill(self, pairs: Sequence[Pairs]) -> None:
+        """Take the values of these products; their pattern is that of the first."""
+        p, shape = self.p, (self.levels * self.p, self.m)
+        value = _entry_values(pairs)[self._order]
+        if p == 1:
+            ends = np.searchsorted(self._level, np.arange(self.levels + 1))
+            self.B = sparse.csr_matrix((value[:, 0], self._column, ends), shape=shape)
+        else:
+            rows = (self._level[:, None] * p + np.arange(p)).ravel()
+            place = rows, np.repeat(self._column, p)
+            self.B = sparse.csr_matrix((value.ravel(), place), shape=shape)
+        light = value[self._keep]
         self.maps = []
         for a, b in self.entries:
-            data = one[:, a] * two[:, b]
+            data = light[self._first, a] * light[self._second, b]
             if a != b:
-                data += one[:, b] * two[:, a]
+                data += light[self._first, b] * light[self._second, a]
             self.maps.append(
                 sparse.csr_matrix(
-                    (data, flat, indptr), shape=(self.levels, self.m**2), copy=False
+                    (data, self._flat, self._indptr),
+                    shape=(self.levels, self.m**2),
+                    copy=False,
                 )
             )
+        heavy_rows = (self.heavy[:, None] * p + np.arange(p)).ravel()
+        self.rows = self.B[heavy_rows].toarray()
 
     def update(self, P: Array) -> Array:
         """``sum_j B_j' P_j B_j``, shape (m, m); lower triangle only."""
@@ -200,7 +212,7 @@ class SparseCoupling:
 
     def left(self, stack: Array) -> Array:
         """``sum_j B_j' Y_j`` for Y (l, p, r), shape (m, r)."""
-        return self.Bt @ stack.reshape(self.levels * self.p, -1)
+        return self.B.T @ stack.reshape(self.levels * self.p, -1)
 
 
 def _light_levels(count: NDArray[np.intp], p: int, m: int) -> NDArray[np.bool_]:
