@@ -20,7 +20,7 @@ Examples
 1743.6283
 """
 
-from lme import datasets
+from lme import datasets, families
 from lme.errors import (
     ConvergenceWarning,
     DataError,
@@ -38,13 +38,20 @@ from lme.errors import (
 )
 from lme.formula.design import build_design
 from lme.formula.parts import parse_formula
+from lme.glmm import GLMM, glmer
 from lme.inference.comparison import anova
 from lme.model import LMM, lmer
-from lme.results import LMMResults, LMMResultsWrapper
+from lme.results import (
+    GLMMResults,
+    GLMMResultsWrapper,
+    LMMResults,
+    LMMResultsWrapper,
+)
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "GLMM",
     "LMM",
     "ConvergenceWarning",
     "DataError",
@@ -54,6 +61,8 @@ __all__ = [
     "FitError",
     "FormulaError",
     "FormulaWarning",
+    "GLMMResults",
+    "GLMMResultsWrapper",
     "LMEError",
     "LMEWarning",
     "LMMResults",
@@ -64,6 +73,8 @@ __all__ = [
     "anova",
     "build_design",
     "datasets",
+    "families",
+    "glmer",
     "lmer",
     "parse_formula",
 ]

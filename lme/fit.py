@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from lme.convergence import Verdict, judge
 from lme.engine import lmm
 from lme.engine.choice import choose
-from lme.engine.decompositions import penalized_system
-from lme.engine.kernel import Kernel
 from lme.engine.lmm import Criterion, Evaluation, Problem
 from lme.errors import (
     ConvergenceWarning,
@@ -348,45 +346,3 @@ def objective_at(fit: Fit, theta: Array, reml: bool | None = None) -> float:
     )
     internal = fit.problem.template.internal(np.asarray(theta, float))
     return criterion.evaluate(internal, gradient=False).value
-
-
-def conditional_covariance(fit: Fit) -> tuple[Array, ...]:
-    """``sigma^2 Lambda M^-1 Lambda'`` by level, per term (l, p, p).
-
-    The covariance of the random effects given the data, theta and beta (lme4's
-    ``condVar``), on the squared scale of the effects.
-    """
-    template = fit.problem.template
-    kernel: Kernel = fit.criterion.kernel
-    internal = template.internal(fit.theta)
-    kernel.factor(template.lambdas(internal))
-    blocks = kernel.blocks()
-    out = []
-    slots = iter(template.slots)
-    for term in fit.design.terms:
-        if not term.values.shape[1]:
-            out.append(np.zeros((len(term.levels), 0, 0)))
-            continue
-        slot = next(slots)
-        inner = blocks[slot.factor][:, slot.columns, slot.columns]
-        out.append(fit.sigma**2 * (slot.basis @ inner @ slot.basis.T))
-    return tuple(out)
-
-
-def internals(fit: Fit) -> dict[str, Any]:
-    """Sparse matrices of the fitted model in the user's units.
-
-    Returns
-    -------
-    dict
-        ``Zt`` (q, n), ``Lambdat`` (q, q), ``L`` (q, q) lower triangular with
-        ``L L' = Lambda' Z' W Z Lambda + I`` (no permutation), ``RZX`` (q, p), ``A``
-        (q, q) ``= Lambda' Z' W Z Lambda`` and ``u``, ``b`` (q,) in the same order.
-    """
-    levels = [len(term.levels) for term in fit.design.terms]
-    out = penalized_system(
-        fit.design.Zt, fit.lambdas, levels, fit.X, fit.problem.sqrt_weights
-    )
-    out["u"] = np.concatenate([block.ravel() for block in fit.u])
-    out["b"] = np.concatenate([block.ravel() for block in fit.b])
-    return out

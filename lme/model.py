@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from statsmodels.base.model import LikelihoodModel
 
-from lme.errors import DataError, LMEWarning, OptionError, RankWarning, near
+from lme.errors import OptionError
 from lme.fit import Fit, fit_lmm
 from lme.formula.arrays import design_from_arrays
-from lme.formula.checks import check_design, severities
 from lme.formula.design import Design, build_design
-from lme.formula.revision import revise
-from lme.report.labels import DesignData
 from lme.results import LMMResults, LMMResultsWrapper
-
-OPTIONS = ("weights", "offset", "subset", "na_action", "contrasts", "context")
-"""Arguments of `lmer` that the design is made with."""
+from lme.specification import DESIGN_OPTIONS, MixedModel
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
-    known = (*OPTIONS, "REML", "checks")
-    for name in options:
-        if name not in known:
-            raise OptionError(
-                f"{name!r} is not an argument of lmer.",
-                f"Its arguments are formula, data, {', '.join(known)}.",
-                near(name, known),
-            )
-
-
-class LMM(LikelihoodModel):
+class LMM(MixedModel):
     """A linear mixed-effects model.
 
     ``y = offset + X beta + Z b + e`` with ``b ~ N(0, sigma^2 Lambda Lambda')`` and
@@ -100,7 +81,11 @@ class LMM(LikelihoodModel):
     1743.6283
     """
 
-    data: Any
+    builder = "lmer"
+    known_options = (*DESIGN_OPTIONS, "REML", "checks")
+    unwanted: ClassVar[Mapping[str, str]] = {
+        "family": "A linear mixed model has normal responses; use glmer for others."
+    }
 
     def __init__(
         self,
@@ -124,39 +109,23 @@ class LMM(LikelihoodModel):
             weights=weights,
             offset=offset,
         )
-        self._start(design, {"REML": REML, "checks": checks}, None)
+        self._prepare(design, {"REML": REML, "checks": checks}, None)
 
     @classmethod
     def from_design(cls, design: Design, options: dict[str, Any], frame: Any) -> LMM:
         """A model of a finished design; `options` and `frame` are kept for `update`."""
         model = cls.__new__(cls)
-        model._start(design, options, frame)
+        model._prepare(design, options, frame)
         return model
 
-    def _start(self, design: Design, options: dict[str, Any], frame: Any) -> None:
+    def _prepare(self, design: Design, options: dict[str, Any], frame: Any) -> None:
         reml = options["REML"]
         if not isinstance(reml, (bool, np.bool_)):
             raise OptionError(
                 f"REML={reml!r} is not a truth value.", "It must be True or False."
             )
-        self.design = design
         self.reml = bool(reml)
-        self.options = options
-        self.checks = severities(options.get("checks"))
-        found = check_design(design, self.checks)
-        for note in found:
-            # The user called lmer, from_formula, from_design, then this.
-            warnings.warn(note, stacklevel=5)
-        self.warnings: tuple[LMEWarning, ...] = tuple(found)
-        super().__init__(design.y, design.X)
-        self.formula = design.formula
-        self.data.frame = frame
-        self.data_name = str(getattr(frame, "attrs", {}).get("name", ""))
-
-    def _handle_data(
-        self, endog: Any, exog: Any, missing: Any, hasconst: Any, **kwargs: Any
-    ) -> DesignData:
-        return DesignData(self.design)
+        self._start(design, options, frame, free_scale=True)
 
     @classmethod
     def from_formula(
@@ -169,9 +138,9 @@ class LMM(LikelihoodModel):
         **options: Any,
     ) -> LMM:
         """Build a model from a formula; the arguments are those of `lme.lmer`."""
-        _check_options(options)
+        cls._check_options(options)
         design = build_design(formula, data, **options)
-        every = dict.fromkeys(OPTIONS) | {"na_action": "omit"} | options
+        every = dict.fromkeys(DESIGN_OPTIONS) | {"na_action": "omit"} | options
         return cls.from_design(design, every | {"REML": REML, "checks": checks}, data)
 
     def fit(
@@ -213,100 +182,25 @@ class LMM(LikelihoodModel):
         ConvergenceWarning
             If the search stopped early, or the optimum is not unique.
         """
-        severity = self.checks["rank"]
-        arguments = {
-            "reml": self.reml if reml is None else bool(reml),
-            "start": start,
-            "kernel": kernel,
-            "optimizer": optimizer,
-            "control": control,
-            "verbose": verbose,
-            "rank": "stop" if severity == "stop" else "drop",
-        }
-        if severity == "ignore":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RankWarning)
-                return self._results(fit_lmm(self.design, **arguments))
-        return self._results(fit_lmm(self.design, **arguments))
+        with self._quiet_rank():
+            record = fit_lmm(
+                self.design,
+                reml=self.reml if reml is None else bool(reml),
+                start=start,
+                kernel=kernel,
+                optimizer=optimizer,
+                control=control,
+                verbose=verbose,
+                rank=self._rank(),
+            )
+        return self._results(record)
 
     def _results(self, record: Fit) -> LMMResultsWrapper:
-        model = self
-        if record.kept_columns.size < len(self.design.column_names):
-            model = copy.copy(self)
-            model._set_data(DesignData(self.design, record.kept_columns))
-        return LMMResultsWrapper(LMMResults(model, record))
-
-    def _set_data(self, data: DesignData) -> None:
-        data.frame = self.data.frame
-        self.data = data
-        self.endog, self.exog = data.endog, data.exog
-        self.k_constant = data.k_constant
-
-    def loglike(self, params: ArrayLike) -> float:
-        """Not defined, because the criterion is profiled over the fixed effects."""
-        raise OptionError(
-            "loglike(params) of a linear mixed model is not available.",
-            "The likelihood is profiled over beta and sigma.",
-            "Use result.llf, or lme.fit.objective_at(result.fit_record, theta).",
-        )
-
-    def update(
-        self, formula: str | None = None, data: Any = None, **changes: Any
-    ) -> LMM:
-        """A changed model, not yet fitted.
-
-        Parameters
-        ----------
-        formula : str, optional
-            New formula; ``.`` stands for the old side, as in ``". ~ . + x"``.
-        data : frame, optional
-            New data.
-        **changes
-            Arguments of `lmer` that change.
-
-        Returns
-        -------
-        LMM
-            A new model.
-
-        Raises
-        ------
-        DataError
-            If the model does not hold the data it was made from.
-        """
-        frame = self.data.frame if data is None else data
-        if frame is None:
-            raise DataError(
-                "The model does not hold the data it was made from.",
-                "An update evaluates the formula again.",
-                "Pass data=, or build the model with lmer.",
-            )
-        _check_options(changes)
-        text = self.design.expanded if formula is None else formula
-        if formula is not None:
-            text = revise(self.design.expanded, formula)
-        return type(self).from_formula(text, frame, **(self.options | changes))
+        return LMMResultsWrapper(LMMResults(self._holding(record), record))
 
     def with_response(self, record: Fit) -> LMMResultsWrapper:
         """Results of a refit to another response, with a model that holds it."""
-        model = copy.copy(self)
-        model.design = record.design
-        model._set_data(DesignData(record.design))
-        # The frame still holds the old response: an update from it would mislead.
-        model.data.frame = None
-        return model._results(record)
-
-    def without_rows(self, design: Design) -> LMM:
-        """A copy that holds `design`, which has no rows, and no data."""
-        model = copy.copy(self)
-        data = copy.copy(self.data)
-        data.design, data.frame = design, None
-        data.endog, data.exog = design.y, design.X[:, : len(data.xnames)]
-        model.design, model.data = design, data
-        model.endog, model.exog = data.endog, data.exog
-        hidden = dict.fromkeys(("weights", "offset", "subset", "context"))
-        model.options = {k: v for k, v in self.options.items() if k not in hidden}
-        return model
+        return self._with_design(record.design)._results(record)
 
 
 def lmer(

@@ -1,45 +1,49 @@
-"""The results of a fit: statsmodels' contract and lme4's accessors."""
+"""The results of a fit: linear and generalized mixed models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from operator import attrgetter
+import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import ArrayLike, NDArray
-from statsmodels.base.model import (
-    LikelihoodModelResults,
-    LikelihoodResultsWrapper,
-    ResultMixin,
-)
-from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 
-from lme.errors import FitError
+from lme.accessors import MixedResults, MixedResultsWrapper, recorded
+from lme.errors import ConvergenceWarning
 from lme.fit import Fit, refit
 from lme.formula.arrays import response_of
-from lme.inference import components, estimates, internals, modes, prediction, wald
-from lme.report import summary as reports
-from lme.report.tables import Report
+from lme.formula.replacement import replace_response
+from lme.generalized import GLMMFit
+from lme.generalized import refit as refit_glmm
+from lme.inference import estimates, residuals, wald
 
 if TYPE_CHECKING:
+    from lme.glmm import GLMM
     from lme.model import LMM
 
 Array = NDArray[np.float64]
 
+FIT_OPTIONS = (
+    "nAGQ",
+    "cov_type",
+    "laplace",
+    "start",
+    "optimizer",
+    "control",
+    "verbose",
+)
+"""Arguments of `GLMM.fit`."""
+NO_HESSIAN = (
+    "The Hessian of the log-likelihood is not positive definite at the estimates, so "
+    "standard errors come from the working model (cov_type='rx'), which takes theta as "
+    "known. A coefficient may not be determined by the data."
+)
 
-def _computed(function: Callable[[Fit], Any], doc: str) -> property:
-    return property(lambda result: function(result.fit_record), doc=doc)
 
-
-def _recorded(name: str, doc: str) -> property:
-    return _computed(attrgetter(name), doc)
-
-
-class LMMResults(LikelihoodModelResults, ResultMixin):
+class LMMResults(MixedResults):
     """Results of a linear mixed model; `LMM.fit` makes them.
 
     Attributes
@@ -60,33 +64,14 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
     `fittedvalues` and `resid`.
     """
 
-    model: Any
+    fit_record: Fit
 
     def __init__(self, model: LMM, record: Fit) -> None:
-        super().__init__(
-            model,
-            record.beta,
-            normalized_cov_params=record.vcov_unscaled,
-            scale=record.sigma**2,
-        )
-        self.fit_record = record
-        self.nobs = estimates.row_count(record)
-        self.df_model = record.beta.size - int(model.k_constant)
-        self._cache: dict[str, Any] = {}
+        super().__init__(model, record, record.sigma**2)
+        self.normalized_cov_params = record.vcov_unscaled
 
-    # --- likelihood and counting ------------------------------------------------
-
-    reml = _recorded("reml", "Whether the restricted likelihood was maximized.")
-    objective = _recorded(
-        "objective", "The minimized criterion: -2 log-likelihood, or REML criterion."
-    )
-    sigma = _recorded("sigma", "Residual standard deviation.")
-    convergence = _recorded("convergence", "The verdict on the search, with evidence.")
-
-    @property
-    def llf(self) -> float:
-        """Log-likelihood, or restricted log-likelihood for a REML fit; absolute."""
-        return estimates.log_likelihood(self.fit_record)
+    reml = recorded("reml", "Whether the restricted likelihood was maximized.")
+    sigma = recorded("sigma", "Residual standard deviation.")
 
     @property
     def deviance(self) -> float:
@@ -99,207 +84,19 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
             self._need_data("deviance")
         return -2 * estimates.log_likelihood(self.fit_record, reml=False)
 
-    aic = _computed(
-        estimates.aic, "Akaike's criterion; of the REML criterion, if REML."
-    )
-    aicc = _computed(estimates.aicc, "Akaike's criterion, corrected for small samples.")
-    bic = _computed(estimates.bic, "Schwarz's criterion, with n the rows used.")
-    npar = _computed(
-        estimates.parameter_count, "Number of fixed effects, theta and sigma."
-    )
-
-    @property
-    def df_modelwc(self) -> int:
-        """The name of `npar` in statsmodels."""
-        return int(self.npar)
-
-    @property
-    def df_resid(self) -> int:
-        """``nobs - npar``, as lme4 counts; OLS in statsmodels has ``nobs - p``."""
-        return int(self.nobs) - int(self.npar)
-
-    @property
-    def ngroups(self) -> pd.Series:
-        """Number of levels of each grouping factor."""
-        return pd.Series(estimates.group_sizes(self.fit_record), dtype=int)
-
-    # --- estimates ----------------------------------------------------------------
-
-    @property
-    def theta(self) -> pd.Series:
-        """Elements of the relative covariance factors, under lme4's names."""
-        return pd.Series(
-            self.fit_record.theta, index=components.theta_names(self.fit_record)
-        )
-
-    def fixef(self, *, add_dropped: bool = False) -> pd.Series:
-        """Fixed effects; with `add_dropped`, NaN for dropped columns."""
-        return estimates.fixed_effects(self.fit_record, add_dropped=add_dropped)
-
-    @property
-    def fe_params(self) -> pd.Series:
-        """MixedLM's name for the fixed effects."""
-        return self.fixef()
-
-    def VarCorr(self) -> components.VarCorr:
-        """Variances, standard deviations and correlations of the random effects."""
-        return components.variance_components(self.fit_record)
-
-    @property
-    def cov_re(self) -> pd.DataFrame | dict[str, pd.DataFrame]:
-        """MixedLM's name for the covariance of the random effects.
-
-        A frame where there is one random-effects term, else a dict by term.
-        """
-        found = dict(self.VarCorr())
-        return next(iter(found.values())) if len(found) == 1 else found
-
-    def ranef(self, *, spherical: bool = False) -> modes.RandomEffects:
-        """Conditional modes of the random effects, a frame a grouping factor."""
-        return modes.random_effects(self.fit_record, spherical=spherical)
-
-    @property
-    def random_effects(self) -> modes.RandomEffects | dict[Any, pd.Series]:
-        """MixedLM's name for the conditional modes.
-
-        As in MixedLM a dict from level to Series where there is one grouping factor;
-        else the same as ``ranef()``.
-        """
-        found = self.ranef()
-        if len(found) != 1:
-            return found
-        frame = next(iter(found.values()))
-        return {level: frame.loc[level] for level in frame.index}
-
-    def condVar(self) -> dict[str, Array]:
-        """Conditional covariances of the random effects, (k, k, levels) a term."""
-        self._need_data("condVar")
-        return modes.conditional_variances(self.fit_record)
-
-    def coef(self) -> dict[str, pd.DataFrame]:
-        """Fixed plus random effects, a frame a grouping factor and a row a level."""
-        return modes.coefficients(self.fit_record)
-
-    def rePCA(self) -> dict[str, components.PrincipalComponents]:
-        """Principal components of the random effects of each grouping factor."""
-        return components.principal_components(self.fit_record)
-
-    def getME(self, name: str) -> Any:
-        """A part of the model under lme4's name; see `lme.inference.internals`."""
-        self._need_data(f"getME({name!r})")
-        return internals.part(self.fit_record, name)
-
-    # --- the search -----------------------------------------------------------------
-
-    @property
-    def converged(self) -> bool:
-        """Whether the search ended at an optimum."""
-        return bool(self.fit_record.convergence.converged)
-
-    @property
-    def is_singular(self) -> bool:
-        """Whether a variance is estimated as zero or a correlation as 1 or -1."""
-        return bool(self.fit_record.convergence.singular)
-
-    @property
-    def trace(self) -> pd.DataFrame:
-        """The path of the search: criterion, size of the gradient, theta."""
-        trace = self.fit_record.trace
-        values = np.asarray(trace.theta, dtype=float).reshape(len(trace.objective), -1)
-        columns = {
-            "objective": np.asarray(trace.objective),
-            "gradient_norm": np.asarray(trace.gradient_norm),
-        } | dict(zip(self.theta.index, values.T, strict=True))
-        return pd.DataFrame(columns).rename_axis("evaluation")
-
-    @property
-    def warnings(self) -> tuple[Any, ...]:
-        """Warnings given while the model was built and fitted."""
-        return (*self.model.warnings, *self.fit_record.warnings)
-
-    # --- rows ---------------------------------------------------------------------
-
-    @property
-    def fittedvalues(self) -> Array:
-        """Conditional fitted values, random effects included, shape (nobs,)."""
-        self._need_data("fittedvalues")
-        return self.fit_record.mu
-
     @property
     def resid(self) -> Array:
         """Conditional residuals ``y - mu``, shape (nobs,)."""
         self._need_data("resid")
-        return estimates.residuals(self.fit_record)
+        return residuals.residuals(self.fit_record)
 
     def residuals(
         self, kind: str = "conditional", type: str = "response", scaled: bool = False
     ) -> pd.Series:
-        """Residuals on the index of the data; see `estimates.residuals`."""
+        """Residuals on the index of the data; see `lme.inference.residuals`."""
         self._need_data("residuals")
-        values = estimates.residuals(self.fit_record, kind, type, scaled)
+        values = residuals.residuals(self.fit_record, kind, type, scaled)
         return estimates.label_rows(self.fit_record.design, values)
-
-    def predict(self, newdata: Any = None, **options: Any) -> pd.Series:
-        """Means of the rows, or of new data; see `prediction.predict`."""
-        if newdata is None:
-            self._need_data("predict")
-        return prediction.predict(self.fit_record, newdata, **options)
-
-    # --- hypotheses -----------------------------------------------------------------
-
-    def _constraint(self, hypothesis: Any) -> tuple[Array, Array]:
-        return wald.linear_constraint(self.model.exog_names, hypothesis)
-
-    def t_test(self, r_matrix: Any, *args: Any, **kwargs: Any) -> ContrastResults:
-        """Test linear hypotheses one by one; see `wald.linear_constraint`."""
-        return super().t_test(self._constraint(r_matrix), *args, **kwargs)
-
-    def wald_test(self, r_matrix: Any, *args: Any, **kwargs: Any) -> ContrastResults:
-        """Test linear hypotheses jointly; see `wald.linear_constraint`.
-
-        ``f_test`` is this test with the F distribution, `df_resid` in the denominator.
-        """
-        return super().wald_test(self._constraint(r_matrix), *args, **kwargs)
-
-    def wald_test_terms(
-        self,
-        skip_single: bool = False,
-        extra_constraints: Sequence[tuple[str, ArrayLike]] | None = None,
-        combine_terms: Sequence[str] | None = None,
-        scalar: bool = True,
-    ) -> WaldTestResults:
-        """Joint Wald test of each term of the fixed part; see `wald.term_tests`.
-
-        Returns
-        -------
-        WaldTestResults
-            With the frame ``table``: ``statistic``, ``pvalue``, ``df_constraint``.
-        """
-        tests = wald.term_tests(
-            self.fit_record, skip_single, extra_constraints, combine_terms
-        )
-        found = [self.wald_test(matrix, scalar=scalar) for _, matrix in tests]
-        frame = pd.DataFrame(
-            [(test.statistic, test.pvalue, int(test.df_denom)) for test in found],
-            index=[label for label, _ in tests],
-            columns=["statistic", "pvalue", "df_constraint"],
-        )
-        return WaldTestResults(None, "chi2", None, table=frame)
-
-    def t_test_pairwise(self, *args: Any, **kwargs: Any) -> Any:
-        """Not available: it needs a patsy design. Use `t_test` with contrasts."""
-        raise FitError(
-            "t_test_pairwise is not available: it reads factors from patsy.",
-            remedy="Test differences by name, such as t_test('fb - fc = 0').",
-        )
-
-    def bootstrap(self, *args: Any, **kwargs: Any) -> Any:
-        """Not available: the base class would draw rows, which are dependent here."""
-        raise FitError(
-            "bootstrap is not available: drawing rows would break up the groups."
-        )
-
-    # --- again ------------------------------------------------------------------------
 
     def refit(self, y: ArrayLike) -> LMMResultsWrapper:
         """Fit the same model to another response, of the rows used or of all rows.
@@ -321,72 +118,200 @@ class LMMResults(LikelihoodModelResults, ResultMixin):
         found: LMMResultsWrapper = self.model.update(formula, data, **changes).fit()
         return found
 
-    # --- reports ----------------------------------------------------------------------
 
-    def summary(
-        self,
-        *,
-        alpha: float = 0.05,
-        correlation: bool | None = None,
-        digits: int = 4,
-    ) -> Report:
-        """The fit in sections, as a statsmodels ``Summary``; see `lme.report`."""
-        return reports.summarize(
-            self.fit_record,
-            data_name=self.model.data_name,
-            alpha=alpha,
-            correlation=correlation,
-            digits=digits,
-            quantiles=self._quantiles(),
-            warnings=[str(warning) for warning in self.warnings],
-        )
-
-    def _quantiles(self) -> Any:
-        compute = partial(estimates.scaled_quantiles, self.fit_record)
-        return self._summary_cache("quantiles", compute)
-
-    def __repr__(self) -> str:
-        return reports.short_text(self.fit_record)
-
-    def _repr_html_(self) -> str:
-        return reports.short_html(self.fit_record)
-
-    # --- keeping ----------------------------------------------------------------------
-
-    def remove_data(self) -> None:
-        """Drop everything that has a value a row, for small pickles.
-
-        Estimates, tests, `ranef`, `coef` and `summary` still work; what needs the
-        rows raises `FitError`. The model that was fitted keeps its data: the result
-        gets a copy without them.
-        """
-        if self._is_light:
-            return
-        self._quantiles()
-        self.fit_record = estimates.without_rows(self.fit_record)
-        self.model = self.model.without_rows(self.fit_record.design)
-
-    @property
-    def _is_light(self) -> bool:
-        return bool(self.fit_record.mu.size < self.nobs)
-
-    def _need_data(self, what: str) -> None:
-        if self._is_light:
-            raise FitError(
-                f"{what} needs the data, which remove_data took away.",
-                "The result must hold its data.",
-                "Fit the model again.",
-            )
-
-
-class LMMResultsWrapper(LikelihoodResultsWrapper):
+class LMMResultsWrapper(MixedResultsWrapper):
     """`LMMResults` with names on its arrays; what ``LMM.fit`` returns."""
-
-    def __repr__(self) -> str:
-        return repr(self._results)
-
-    def __str__(self) -> str:
-        return repr(self._results)
 
 
 wrap.populate_wrapper(LMMResultsWrapper, LMMResults)
+
+
+class GLMMResults(MixedResults):
+    """Results of a generalized linear mixed model; `GLMM.fit` makes them.
+
+    Attributes
+    ----------
+    fit_record : GLMMFit
+        Everything that was estimated, as a frozen record.
+    params, bse, tvalues, pvalues : Series, shape (p,)
+        Fixed effects on the scale of the linear predictor, their standard errors, z
+        ratios and two-sided normal p-values.
+    nobs, df_model : int
+        Number of rows used; number of fixed effects without the constant.
+    scale : float
+        Dispersion; 1 where it is fixed.
+
+    Notes
+    -----
+    Three numbers are kept apart. `llf` is the absolute log-likelihood, whatever the
+    number of quadrature nodes, and `objective` is ``-2 llf``; `deviance` is the
+    deviance of the rows at the conditional modes.
+
+    Standard errors of ``cov_type="hessian"`` are computed when they are first asked
+    for, from differences of the exact gradient.
+    """
+
+    fit_record: GLMMFit
+
+    def __init__(self, model: GLMM, record: GLMMFit, cov_type: str = "hessian") -> None:
+        scale = record.extra if record.family.dispersion else 1.0
+        super().__init__(model, record, scale)
+        self._wanted = cov_type
+        self._found: tuple[Any, ...] = ()
+
+    nAGQ = recorded(  # noqa: N815  (lme4's name)
+        "nAGQ", "Nodes of the quadrature: 1 for Laplace, 0 for PIRLS."
+    )
+    family = recorded("family", "Distribution and link.")
+    deviance = recorded("deviance", "Deviance of the rows at the conditional modes.")
+    laplace = recorded("laplace", "Information in the determinant of the criterion.")
+
+    @property
+    def sigma(self) -> float:
+        """Root of the dispersion; 1 where it is fixed."""
+        return float(np.sqrt(self.scale))
+
+    @property
+    def dispersion(self) -> float:
+        """Dispersion phi: ``Var(y) = phi V(mu) / weight``; 1 where it is fixed."""
+        return float(self.scale)
+
+    @property
+    def nb_theta(self) -> float | None:
+        """Theta of a negative binomial, estimated or known; None for others."""
+        if self.fit_record.family.extra == "theta":
+            return float(self.fit_record.extra)
+        known = getattr(self.fit_record.family, "theta", None)
+        return None if known is None else float(known)
+
+    # --- standard errors ----------------------------------------------------------
+
+    @property
+    def cov_type(self) -> str:
+        """Kind of standard errors: "hessian" or "rx"; see `wald.covariance`.
+
+        "rx" where the Hessian was asked for and is not positive definite, with a
+        warning.
+        """
+        if self._wanted == "hessian" and self.fit_record.vcov_hessian is None:
+            if not self._found:
+                self._found = (ConvergenceWarning(NO_HESSIAN),)
+                warnings.warn(self._found[0], stacklevel=2)
+            return "rx"
+        return self._wanted
+
+    def _cov_type(self) -> str:
+        return self.cov_type
+
+    @property
+    def cov_params_default(self) -> Array:
+        """Covariance of the fixed effects, by `cov_type`, shape (p, p)."""
+        return wald.covariance(self.fit_record, self.cov_type)
+
+    def cov_params(self, *args: Any, cov_type: str | None = None, **kwargs: Any) -> Any:
+        """Covariance of the fixed effects or of combinations of them.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As in statsmodels: `r_matrix`, `column`, `other`.
+        cov_type : {"hessian", "rx"}, optional
+            By default the kind of the fit.
+        """
+        if cov_type is not None:
+            kwargs["cov_p"] = wald.covariance(self.fit_record, cov_type)
+        return super().cov_params(*args, **kwargs)
+
+    @property
+    def warnings(self) -> tuple[Any, ...]:
+        """Warnings given while the model was built and fitted."""
+        return (*super().warnings, *self._found)
+
+    # --- rows ---------------------------------------------------------------------
+
+    @property
+    def linear_predictor(self) -> Array:
+        """Linear predictor with random effects and offset, shape (nobs,)."""
+        self._need_data("linear_predictor")
+        return self.fit_record.eta
+
+    @property
+    def resid(self) -> Array:
+        """Deviance residuals at the conditional modes, shape (nobs,)."""
+        self._need_data("resid")
+        return residuals.generalized_residuals(self.fit_record)
+
+    def residuals(self, type: str = "deviance", scaled: bool = False) -> pd.Series:
+        """Residuals on the index of the data.
+
+        Parameters
+        ----------
+        type : {"deviance", "pearson", "working", "response"}
+            See `lme.inference.residuals.generalized_residuals`.
+        scaled : bool
+            Divide by the root of the dispersion, where it is estimated.
+        """
+        self._need_data("residuals")
+        values = residuals.generalized_residuals(self.fit_record, type, scaled)
+        return estimates.label_rows(self.fit_record.design, values)
+
+    # --- again --------------------------------------------------------------------
+
+    def refit(self, y: ArrayLike) -> GLMMResultsWrapper:
+        """Fit the same model to another response.
+
+        Parameters
+        ----------
+        y : array_like
+            For the rows used or for all rows, in a form of the first response:
+            numbers, the two categories, or successes and failures in two columns.
+
+        Returns
+        -------
+        GLMMResults
+            This result and its model stay as they are.
+        """
+        self._need_data("refit")
+        record = self.fit_record
+        design = replace_response(record.design, y)
+        record.family.check_response(design.y, design.weights)
+        if design.weights is not record.design.weights:
+            weights = np.ones(design.y.size)
+            if design.weights is not None:
+                weights = design.weights
+            problem = replace(record.problem, weights=weights)
+            record = replace(record, problem=problem)
+        fitted = refit_glmm(replace(record, design=design), design.y)
+        found: GLMMResultsWrapper = self.model.with_response(fitted, self._wanted)
+        return found
+
+    def update(
+        self, formula: str | None = None, data: Any = None, **changes: Any
+    ) -> GLMMResultsWrapper:
+        """Fit a changed model, as R's ``update``.
+
+        Parameters
+        ----------
+        formula : str, optional
+            New formula; ``.`` stands for the old side, as in ``". ~ . + x"``.
+        data : frame, optional
+            New data.
+        **changes
+            Arguments of `glmer` and of `GLMM.fit` that change, such as ``nAGQ=9``.
+        """
+        options = {"nAGQ": self.nAGQ, "cov_type": self._wanted}
+        options["laplace"] = self.fit_record.options["laplace"]
+        for name in FIT_OPTIONS:
+            if name in changes:
+                options[name] = changes.pop(name)
+        found: GLMMResultsWrapper = self.model.update(formula, data, **changes).fit(
+            **options
+        )
+        return found
+
+
+class GLMMResultsWrapper(MixedResultsWrapper):
+    """`GLMMResults` with names on its arrays; what ``GLMM.fit`` returns."""
+
+
+wrap.populate_wrapper(GLMMResultsWrapper, GLMMResults)

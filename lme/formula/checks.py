@@ -51,16 +51,29 @@ def _as_many_levels_as_rows(design: Design) -> Message | None:
     )
 
 
+def _no_message(design: Design) -> Message | None:
+    return None
+
+
 def _as_many_effects_as_rows(design: Design) -> Message | None:
+    return _many_effects(design, design.y.size)
+
+
+def _more_effects_than_rows(design: Design) -> Message | None:
+    return _many_effects(design, design.y.size + 1)
+
+
+def _many_effects(design: Design, limit: int) -> Message | None:
     n = design.y.size
+    bound = "smaller" if limit == n else "no larger"
     for term in design.terms:
         q = len(term.levels) * len(term.columns)
         # One column has an effect a level: that is the other check's business.
-        if q >= n and len(term.columns) > 1:
+        if q >= limit and len(term.columns) > 1:
             return (
                 f"There are {n} observations and {q} random effects for the term "
                 f"({_left_side(term.columns)} | {term.group}).",
-                "The number of random effects must be smaller; the random-effects "
+                f"The number of random effects must be {bound}; the random-effects "
                 "parameters and the residual variance are probably unidentifiable.",
                 "Use fewer random-effects columns, or checks={'random_effects': "
                 "'ignore'} to fit anyway.",
@@ -123,19 +136,24 @@ def _constant_response(design: Design) -> Message | None:
 class Check:
     """One condition: lme4's name, the default severity, and what finds it.
 
-    `find` returns the three parts of a message, or None where all is well.
+    `find` returns the three parts of a message, or None where all is well; where no
+    scale is estimated `find_fixed` takes its place, if there is one.
     """
 
     lme4: str
     default: str
     find: Callable[[Design], Message | None] | None
+    find_fixed: Callable[[Design], Message | None] | None = None
 
 
 CHECKS = {
     "constant_response": Check("check.response.not.const", "stop", _constant_response),
     "one_level": Check("check.nlev.gtr.1", "stop", _one_level),
-    "levels": Check("check.nobs.vs.nlev", "stop", _as_many_levels_as_rows),
-    "random_effects": Check("check.nobs.vs.nRE", "stop", _as_many_effects_as_rows),
+    # A level for each row is a way to model overdispersion, where no scale does.
+    "levels": Check("check.nobs.vs.nlev", "stop", _as_many_levels_as_rows, _no_message),
+    "random_effects": Check(
+        "check.nobs.vs.nRE", "stop", _as_many_effects_as_rows, _more_effects_than_rows
+    ),
     "few_levels": Check("check.nlev.gtreq.5", "ignore", _few_levels),
     "scale": Check("check.scaleX", "warn", _different_scales),
     # Found by the fit, which drops the columns; "stop" refuses the model instead.
@@ -200,15 +218,20 @@ def _severity(value: str) -> str:
     )
 
 
-def check_design(design: Design, levels: Mapping[str, str]) -> list[DataWarning]:
+def check_design(
+    design: Design, levels: Mapping[str, str], *, free_scale: bool = True
+) -> list[DataWarning]:
     """Run every check that is not ignored.
 
     Parameters
     ----------
     design : Design
-        The design of a linear mixed model.
+        The design of a mixed model.
     levels : mapping of str to str
         Severities, as `severities` returns them.
+    free_scale : bool
+        Whether a residual variance or a dispersion is estimated; without one there may
+        be a random effect for each row.
 
     Returns
     -------
@@ -224,7 +247,8 @@ def check_design(design: Design, levels: Mapping[str, str]) -> list[DataWarning]
     for name, check in CHECKS.items():
         if check.find is None or levels[name] == "ignore":
             continue
-        message = check.find(design)
+        fixed = None if free_scale else check.find_fixed
+        message = (fixed or check.find)(design)
         if message is None:
             continue
         if levels[name] == "stop":

@@ -14,8 +14,10 @@ from scipy.special import chdtrc
 
 from lme.errors import FitError, OptionError
 from lme.fit import Fit, fit_lmm
+from lme.generalized import GLMMFit
 from lme.inference.estimates import aic, bic, log_likelihood, parameter_count
 from lme.inference.text import html_table, numbers, p_value, table
+from lme.inference.working import MixedFit
 
 if TYPE_CHECKING:
     from lme.formula.design import Design
@@ -41,6 +43,10 @@ WORSE = (
 )
 MIXED_CRITERIA = (
     "REML criteria of models with different fixed effects are not comparable."
+)
+APPROXIMATIONS = (
+    "The likelihoods were approximated in different ways ({}): part of a difference "
+    "between them is error of the approximation."
 )
 # A deficit that rounding and the stopping rule of a search can explain.
 TOLERANCE = 1e-4
@@ -113,8 +119,8 @@ def anova(
 
     Parameters
     ----------
-    *results : LMMResults
-        Two or more fits to the same data.
+    *results : LMMResults or GLMMResults
+        Two or more fits to the same data, of one family and link.
     refit : bool
         Refit models fitted by REML by maximum likelihood first.
     names : sequence of str, optional
@@ -129,7 +135,9 @@ def anova(
     Raises
     ------
     FitError
-        If the models were fitted to different rows, responses or weights.
+        If the models were fitted to different rows, responses or weights, or differ in
+        family or link; and where coefficients from PIRLS (``nAGQ=0``) would be
+        compared with others.
     OptionError
         If an argument is not a result, or there are fewer than two.
 
@@ -151,11 +159,11 @@ def anova(
     fits = []
     for result in results:
         record = getattr(result, "fit_record", None)
-        if not isinstance(record, Fit):
+        if not isinstance(record, (Fit, GLMMFit)):
             raise OptionError(
                 f"An argument is a {type(result).__name__}.",
                 "anova compares results of lme models.",
-                "Pass what LMM.fit() returned; fit first, where you have a model.",
+                "Pass what fit() returned; fit first, where you have a model.",
             )
         fits.append(record)
     known = {result.model.data_name for result in results}
@@ -165,7 +173,7 @@ def anova(
 
 
 def compare(
-    fits: Sequence[Fit],
+    fits: Sequence[MixedFit],
     names: Sequence[str] | None = None,
     *,
     refit: bool = True,
@@ -175,7 +183,7 @@ def compare(
 
     Parameters
     ----------
-    fits : sequence of Fit
+    fits : sequence of Fit or GLMMFit
         Two or more models of the same response and rows.
     names : sequence of str, optional
         Row names; by default ``MODEL1``, ``MODEL2`` in the order given.
@@ -192,8 +200,9 @@ def compare(
     Raises
     ------
     FitError
-        If the models differ in rows, response or prior weights, or if ``refit=False``
-        would mix REML and ML fits.
+        If the models differ in rows, response, prior weights, family or link, if
+        ``refit=False`` would mix REML and ML fits, or if only some of them have
+        coefficients from PIRLS (``nAGQ=0``).
     OptionError
         If there are fewer than two models, or the names do not match.
 
@@ -202,11 +211,16 @@ def compare(
     ``Chisq = 2 (logLik_1 - logLik_0)`` with ``Df`` the difference in parameters. Two
     models of one size have no test. Whether the smaller model is nested in the
     larger one is not checked beyond that its likelihood may not be higher.
+
+    Likelihoods are absolute for every number of quadrature nodes, so fits with
+    different ``nAGQ`` compare, with a note. With ``nAGQ = 0`` the likelihood is not at
+    its maximum over the coefficients, so these compare with one another only.
     """
     fits = list(fits)
     labels = _labels(names, len(fits))
     for other in fits[1:]:
         _check_comparable(fits[0].design, other.design)
+        _check_family(fits[0], other)
     notes = []
     if refit and any(fit.reml for fit in fits):
         notes.append(REFITTED)
@@ -222,6 +236,9 @@ def compare(
     order = sorted(range(len(fits)), key=lambda i: parameter_count(fits[i]))
     fits = [fits[i] for i in order]
     frame = _table(fits, [labels[i] for i in order])
+    kinds = list(dict.fromkeys(map(_approximation, fits)))
+    if len(kinds) > 1:
+        notes.append(APPROXIMATIONS.format(", ".join(kinds)))
     if any(b.theta.size > a.theta.size for a, b in pairwise(fits)):
         notes.append(BOUNDARY)
     if (frame["Chisq"] < 0).any():
@@ -276,22 +293,61 @@ def _check_comparable(first: Design, other: Design) -> None:
         )
 
 
+def _check_family(first: MixedFit, other: MixedFit) -> None:
+    names = [_family(first), _family(other)]
+    if names[0] != names[1]:
+        raise FitError(
+            f"The models have different families or links: {' and '.join(names)}.",
+            "Only models of one family and link differ by their terms alone.",
+            "Fit all with the same family= and link=; AIC compares any of them.",
+        )
+    fast = [isinstance(fit, GLMMFit) and fit.nAGQ == 0 for fit in (first, other)]
+    if fast[0] != fast[1]:
+        raise FitError(
+            "Only some of the models were fitted with nAGQ=0.",
+            "Their likelihoods are not at the maximum over the coefficients.",
+            "Fit all with the same nAGQ.",
+        )
+
+
+def _family(fit: MixedFit) -> str:
+    if not isinstance(fit, GLMMFit):
+        return "gaussian(identity)"
+    # A Bernoulli response is a binomial one of one trial.
+    name = fit.family.name
+    plain = name == "bernoulli" and fit.design.weights is None
+    return f"{'binomial' if plain else name}({fit.family.link.name})"
+
+
+def _approximation(fit: MixedFit) -> str:
+    if not isinstance(fit, GLMMFit):
+        return ""
+    if fit.nAGQ > 1:
+        return f"nAGQ={fit.nAGQ}"
+    # Kinds of information coincide where the link is canonical.
+    return "Laplace" + (", observed" if _is_observed(fit) else "")
+
+
+def _is_observed(fit: GLMMFit) -> bool:
+    return fit.laplace == "observed" and not fit.family.canonical
+
+
 def _equal_weights(first: Design, other: Design) -> bool:
     ones = np.ones(first.y.size)
     pair = [ones if d.weights is None else d.weights for d in (first, other)]
     return bool(np.array_equal(pair[0], pair[1]))
 
 
-def _same_fixed_part(fits: Sequence[Fit]) -> bool:
+def _same_fixed_part(fits: Sequence[MixedFit]) -> bool:
     return all(
         fit.X.shape == fits[0].X.shape and np.allclose(fit.X, fits[0].X)
         for fit in fits[1:]
     )
 
 
-def _table(fits: Sequence[Fit], labels: Sequence[str]) -> pd.DataFrame:
+def _table(fits: Sequence[MixedFit], labels: Sequence[str]) -> pd.DataFrame:
     rows = []
-    previous: Fit | None = None
+    previous: MixedFit | None = None
     for fit in fits:
         chisq = df = p = math.nan
         if previous is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,18 +13,19 @@ from numpy.typing import NDArray
 
 from lme.covariance import STRUCTURES
 from lme.errors import OptionError
-from lme.fit import Fit
+from lme.generalized import GLMMFit
 from lme.inference.text import html_table, numbers, table
+from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
 
 
-def term_names(fit: Fit) -> tuple[str, ...]:
+def term_names(fit: MixedFit) -> tuple[str, ...]:
     """Names of the random-effects terms, unique as lme4 makes them.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
 
     Returns
@@ -41,12 +43,12 @@ def term_names(fit: Fit) -> tuple[str, ...]:
     return tuple(names)
 
 
-def theta_names(fit: Fit) -> list[str]:
+def theta_names(fit: MixedFit) -> list[str]:
     """lme4's names of the elements of ``theta``.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
 
     Returns
@@ -64,6 +66,13 @@ def theta_names(fit: Fit) -> list[str]:
             inner = [term.columns[row]] + ([term.columns[col]] if row != col else [])
             names.append(".".join([term.group, *inner]))
     return names
+
+
+def residual_deviation(fit: MixedFit) -> float | None:
+    """Residual standard deviation, or root of the dispersion; None if fixed at 1."""
+    if isinstance(fit, GLMMFit):
+        return math.sqrt(fit.extra) if fit.family.dispersion else None
+    return fit.sigma
 
 
 @dataclass(frozen=True)
@@ -117,8 +126,8 @@ class VarCorr(Mapping[str, pd.DataFrame]):
     ----------
     components : tuple of Component
         One record a random-effects term, in the order of the terms.
-    sigma : float
-        Residual standard deviation.
+    sigma : float or None
+        Residual standard deviation; None where the scale is fixed.
 
     Notes
     -----
@@ -127,7 +136,7 @@ class VarCorr(Mapping[str, pd.DataFrame]):
     """
 
     components: tuple[Component, ...]
-    sigma: float
+    sigma: float | None
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         for part in self.components:
@@ -155,8 +164,8 @@ class VarCorr(Mapping[str, pd.DataFrame]):
         DataFrame
             Columns ``grp``, ``var1``, ``var2`` (missing for a variance), ``vcov``
             (variance or covariance) and ``sdcor`` (standard deviation or
-            correlation). The residual is the last row. Covariances that are zero by
-            construction have no row.
+            correlation). The residual is the last row, where there is one.
+            Covariances that are zero by construction have no row.
 
         Raises
         ------
@@ -182,7 +191,8 @@ class VarCorr(Mapping[str, pd.DataFrame]):
                 rows.append(
                     (part.name, part.columns[j], second, part.cov[i, j], float(size))
                 )
-        rows.append(("Residual", None, None, self.sigma**2, self.sigma))
+        if self.sigma is not None:
+            rows.append(("Residual", None, None, self.sigma**2, self.sigma))
         frame = pd.DataFrame(rows, columns=["grp", "var1", "var2", "vcov", "sdcor"])
         return frame.astype({"var1": object, "var2": object})
 
@@ -200,8 +210,8 @@ class VarCorr(Mapping[str, pd.DataFrame]):
             ``Groups``, ``Name``, ``Variance``, ``Std.Dev.``, and a column of
             correlations for each but the last column of the widest term.
         rows : list of list of str
-            One row a random-effects column and one for the residual. A correlation
-            that is zero by construction shows as a dot.
+            One row a random-effects column and one for the residual, where there is
+            one. A correlation that is zero by construction shows as a dot.
         """
         frame = self.to_frame()
         frame = frame[frame["var2"].isna()]
@@ -216,7 +226,9 @@ class VarCorr(Mapping[str, pd.DataFrame]):
                 group = part.name if i == 0 else ""
                 corr += [""] * (width - len(corr))
                 rows.append([group, name, variances[k], deviations[k], *corr])
-        rows.append(["Residual", "", variances[-1], deviations[-1], *[""] * width])
+        if self.sigma is not None:
+            rest = ["Residual", "", variances[-1], deviations[-1]]
+            rows.append([*rest, *[""] * width])
         titles = ["Corr" if j == 0 else "" for j in range(width)]
         return ["Groups", "Name", "Variance", "Std.Dev.", *titles], rows
 
@@ -233,23 +245,24 @@ def _correlation(part: Component, i: int, j: int) -> str:
     return "." if part.diagonal else f"{part.corr[i, j]:.3f}"
 
 
-def variance_components(fit: Fit) -> VarCorr:
+def variance_components(fit: MixedFit) -> VarCorr:
     """Variances and correlations of the random effects and the residual.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
 
     Returns
     -------
     VarCorr
         On the scale of the response squared (variances) and of the response
-        (standard deviations).
+        (standard deviations); of the linear predictor for a generalized model.
 
     Notes
     -----
-    ``cov_k = sigma^2 lambda_k lambda_k'`` for term k.
+    ``cov_k = sigma^2 lambda_k lambda_k'`` for term k of a linear model, and without
+    ``sigma^2`` for a generalized one, whatever its dispersion.
     """
     parts = tuple(
         Component(
@@ -263,7 +276,7 @@ def variance_components(fit: Fit) -> VarCorr:
             term_names(fit), fit.design.terms, fit.lambdas, strict=True
         )
     )
-    return VarCorr(parts, fit.sigma)
+    return VarCorr(parts, residual_deviation(fit))
 
 
 @dataclass(frozen=True)
@@ -302,12 +315,12 @@ class PrincipalComponents:
         )
 
 
-def principal_components(fit: Fit) -> dict[str, PrincipalComponents]:
+def principal_components(fit: MixedFit) -> dict[str, PrincipalComponents]:
     """Principal components of the random effects of each grouping factor.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
 
     Returns

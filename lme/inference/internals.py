@@ -10,37 +10,38 @@ import pandas as pd
 from scipy import sparse
 
 from lme.errors import OptionError, near
-from lme.fit import Fit, internals
-from lme.inference.components import term_names, theta_names
+from lme.generalized import GLMMFit
+from lme.inference.components import residual_deviation, term_names, theta_names
 from lme.inference.estimates import fixed_effects, group_sizes
 from lme.inference.modes import stacked
+from lme.inference.working import MixedFit, factors, root_weights
 
 
-def _rows_of(fit: Fit) -> int:
+def _rows_of(fit: MixedFit) -> int:
     return int(fit.mu.size)
 
 
-def _random_count(fit: Fit) -> int:
+def _random_count(fit: MixedFit) -> int:
     return sum(part.size for part in fit.b)
 
 
-def _pointers(fit: Fit) -> Any:
+def _pointers(fit: MixedFit) -> Any:
     return np.concatenate([[0], np.cumsum([part.size for part in fit.b])]).astype(int)
 
 
-def _flist(fit: Fit) -> dict[str, Any]:
+def _flist(fit: MixedFit) -> dict[str, Any]:
     return {
         term.group: pd.Categorical.from_codes(term.codes, pd.Index(term.levels))
         for term in fit.design.terms
     }
 
 
-def _devcomp(fit: Fit) -> dict[str, dict[str, float]]:
+def _devcomp(fit: MixedFit) -> dict[str, dict[str, float]]:
     n, p = _rows_of(fit), fit.beta.size
     sums = {
         "ldL2": fit.ldL2,
         "ldRX2": fit.ldRX2,
-        "wrss": fit.wrss,
+        "wrss": fit.pwrss - fit.ussq,
         "ussq": fit.ussq,
         "pwrss": fit.pwrss,
         "REML" if fit.reml else "dev": fit.objective,
@@ -54,36 +55,47 @@ def _devcomp(fit: Fit) -> dict[str, dict[str, float]]:
         "nmp": n - p,
         "q": _random_count(fit),
         "nth": fit.theta.size,
-        "useSc": 1,
+        "useSc": int(residual_deviation(fit) is not None),
         "REML": p if fit.reml else 0,
     }
     return {"cmp": sums, "dims": dims}
 
 
-def _lambdat(fit: Fit) -> Any:
+def _lambdat(fit: MixedFit) -> Any:
     template = fit.design.Lambdat.copy()
     template.data = fit.theta[fit.design.Lind - 1]
     return template
 
 
-def _scaled(fit: Fit) -> Any:
+def _scaled(fit: MixedFit) -> Any:
     product = _lambdat(fit) @ fit.design.Zt
-    if fit.design.weights is None:
+    weights = root_weights(fit)
+    if weights is None:
         return product.tocsc()
-    return (product @ sparse.diags_array(np.sqrt(fit.design.weights))).tocsc()
+    return (product @ sparse.diags_array(weights)).tocsc()
 
 
-def _sparse(name: str) -> Callable[[Fit], Any]:
-    return lambda fit: internals(fit)[name]
+def _eta(fit: MixedFit) -> Any:
+    return fit.eta if isinstance(fit, GLMMFit) else fit.mu
+
+
+def _sigma(fit: MixedFit) -> float:
+    sigma = residual_deviation(fit)
+    return 1.0 if sigma is None else sigma
+
+
+def _sparse(name: str) -> Callable[[MixedFit], Any]:
+    return lambda fit: factors(fit)[name]
 
 
 # Name in lme4 -> (function of the fit, what it is). One row makes a name known.
-PARTS: dict[str, tuple[Callable[[Fit], Any], str]] = {
+PARTS: dict[str, tuple[Callable[[MixedFit], Any], str]] = {
     "X": (lambda f: f.X, "fixed-effects matrix (n, p), dropped columns left out"),
     "Z": (lambda f: f.design.Zt.T.tocsc(), "random-effects matrix (n, q), sparse"),
     "Zt": (lambda f: f.design.Zt, "transpose of Z (q, n), sparse"),
     "y": (lambda f: f.design.y, "response (n,)"),
     "mu": (lambda f: f.mu, "fitted values (n,)"),
+    "eta": (_eta, "linear predictor (n,), the fitted values of a linear model"),
     "u": (lambda f: stacked(f.u), "spherical random effects (q,)"),
     "b": (lambda f: stacked(f.b), "random effects b = Lambda u (q,)"),
     "beta": (lambda f: f.beta, "fixed effects (p,)"),
@@ -92,7 +104,7 @@ PARTS: dict[str, tuple[Callable[[Fit], Any], str]] = {
         lambda f: pd.Series(f.theta, index=theta_names(f)),
         "elements of the relative factors, with their names",
     ),
-    "sigma": (lambda f: f.sigma, "residual standard deviation"),
+    "sigma": (_sigma, "residual standard deviation, root of the dispersion, or 1"),
     "L": (_sparse("L"), "Cholesky factor of Lambda'Z'WZ Lambda + I (q, q), sparse"),
     "Lambda": (lambda f: _lambdat(f).T.tocsc(), "relative factor (q, q), sparse"),
     "Lambdat": (_lambdat, "transpose of Lambda (q, q), sparse, zeros stored"),
@@ -162,12 +174,12 @@ PARTS: dict[str, tuple[Callable[[Fit], Any], str]] = {
 }
 
 
-def part(fit: Fit, name: str) -> Any:
+def part(fit: MixedFit, name: str) -> Any:
     """One part of a fitted model.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
     name : str
         lme4's name of the part; the known names are the keys of `PARTS`.

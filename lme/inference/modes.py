@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lme.fit import Fit, conditional_covariance
 from lme.inference.components import term_names
+from lme.inference.working import MixedFit, conditional_covariance
 
 Array = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class RandomEffects(Mapping[str, pd.DataFrame]):
     """
 
     frames: Mapping[str, pd.DataFrame]
-    _fit: Fit = field(compare=False)
+    _fit: MixedFit = field(compare=False)
     _spherical: bool = False
 
     def __getitem__(self, group: str) -> pd.DataFrame:
@@ -79,12 +79,12 @@ class RandomEffects(Mapping[str, pd.DataFrame]):
         return pd.concat(pieces, ignore_index=True)
 
 
-def random_effects(fit: Fit, *, spherical: bool = False) -> RandomEffects:
+def random_effects(fit: MixedFit, *, spherical: bool = False) -> RandomEffects:
     """Conditional modes ``b`` (or ``u``) by grouping factor.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
     spherical : bool
         Give ``u`` instead of ``b = Lambda u``: independent, with standard deviation
@@ -94,7 +94,8 @@ def random_effects(fit: Fit, *, spherical: bool = False) -> RandomEffects:
     -------
     RandomEffects
         On the scale of the response (`b`) or of the response divided by the
-        relative standard deviations (`u`).
+        relative standard deviations (`u`); of the linear predictor for a generalized
+        model.
     """
     modes = fit.u if spherical else fit.b
     frames: dict[str, list[pd.DataFrame]] = {}
@@ -109,12 +110,12 @@ def random_effects(fit: Fit, *, spherical: bool = False) -> RandomEffects:
     return RandomEffects(merged, fit, spherical)
 
 
-def conditional_variances(fit: Fit) -> dict[str, Array]:
+def conditional_variances(fit: MixedFit) -> dict[str, Array]:
     """Covariance of the random effects of each level given the data and theta.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
 
     Returns
@@ -125,7 +126,8 @@ def conditional_variances(fit: Fit) -> dict[str, Array]:
 
     Notes
     -----
-    Diagonal blocks of ``sigma^2 Lambda (Lambda'Z'WZ Lambda + I)^{-1} Lambda'``. The
+    Diagonal blocks of ``sigma^2 Lambda (Lambda'Z'WZ Lambda + I)^{-1} Lambda'``, with
+    the working weights at the modes and ``sigma = 1`` for a generalized model. The
     uncertainty of the fixed effects and of theta is not part of it.
     """
     return {
@@ -136,7 +138,7 @@ def conditional_variances(fit: Fit) -> dict[str, Array]:
     }
 
 
-def conditional_deviations(fit: Fit) -> dict[str, Array]:
+def conditional_deviations(fit: MixedFit) -> dict[str, Array]:
     """Conditional standard deviations by grouping factor, (levels, columns)."""
     found: dict[str, list[Array]] = {}
     blocks = conditional_covariance(fit)
@@ -147,12 +149,12 @@ def conditional_deviations(fit: Fit) -> dict[str, Array]:
     return {group: np.hstack(parts) for group, parts in found.items()}
 
 
-def coefficients(fit: Fit) -> dict[str, pd.DataFrame]:
+def coefficients(fit: MixedFit) -> dict[str, pd.DataFrame]:
     """Fixed effects plus random effects, for each level of each factor.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
 
     Returns

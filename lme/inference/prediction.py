@@ -6,19 +6,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lme.errors import DataError, OptionError, near
-from lme.fit import Fit
+from lme.generalized import GLMMFit
 from lme.inference.estimates import label_rows
+from lme.inference.working import MixedFit
+
+Array = NDArray[np.float64]
 
 RE_FORMS = ("all", "none")
 NEW_LEVELS = ("error", "population", "nan")
+WHICH = ("mean", "linear")
 
 
 def predict(
-    fit: Fit,
+    fit: MixedFit,
     newdata: Any = None,
     *,
+    which: str = "mean",
     re_form: str = "all",
     new_levels: str = "error",
     offset: Any = None,
@@ -27,10 +33,13 @@ def predict(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
     newdata : frame or mapping, optional
         New rows; by default the rows of the fit.
+    which : {"mean", "linear"}
+        The mean, on the scale of the response, or the linear predictor; the same for a
+        linear model.
     re_form : {"all", "none"}
         With all random effects, or for the population (random effects of zero).
     new_levels : {"error", "population", "nan"}
@@ -42,7 +51,7 @@ def predict(
     Returns
     -------
     Series
-        On the scale of the response, with the index of the rows.
+        With the index of the rows.
 
     Raises
     ------
@@ -53,9 +62,12 @@ def predict(
 
     Notes
     -----
-    ``offset + X beta + Z b`` with the modes ``b`` of the fit.
+    ``offset + X beta + Z b`` with the modes ``b`` of the fit, and the mean there. With
+    random effects of zero this is the mean of a group in the middle, which differs from
+    the mean over groups where the link is not the identity.
     """
     for option, value, choices in (
+        ("which", which, WHICH),
         ("re_form", re_form, RE_FORMS),
         ("new_levels", new_levels, NEW_LEVELS),
     ):
@@ -66,11 +78,31 @@ def predict(
                 near(str(value), choices),
             )
     if newdata is None:
-        if re_form == "all":
-            return label_rows(fit.design, fit.mu)
-        fixed = fit.X @ fit.beta
-        known = fit.design.offset
-        return label_rows(fit.design, fixed if known is None else fixed + known)
+        return label_rows(fit.design, _mean(fit, _fitted(fit, re_form), which))
+    eta, index = _new(fit, newdata, re_form, new_levels, offset)
+    return pd.Series(_mean(fit, eta, which), index=index)
+
+
+def _mean(fit: MixedFit, eta: Array, which: str) -> Array:
+    """The mean at a linear predictor, where it is asked for."""
+    if which == "linear" or not isinstance(fit, GLMMFit):
+        return eta
+    return fit.family.mean(eta)
+
+
+def _fitted(fit: MixedFit, re_form: str) -> Array:
+    """Linear predictor of the rows of the fit."""
+    if re_form == "all":
+        return fit.eta if isinstance(fit, GLMMFit) else fit.mu
+    fixed: Array = fit.X @ fit.beta
+    known = fit.design.offset
+    return fixed if known is None else fixed + known
+
+
+def _new(
+    fit: MixedFit, newdata: Any, re_form: str, new_levels: str, offset: Any
+) -> tuple[Array, pd.Index]:
+    """Linear predictor of new rows, and their index."""
     rows = fit.design.new(newdata, random=re_form, offset=offset)
     if rows.offset_missing:
         raise DataError(
@@ -80,9 +112,9 @@ def predict(
         )
     if rows.X is None:
         raise TypeError("new() was asked for the fixed part.")
-    mean = rows.X[:, fit.kept_columns] @ fit.beta
+    eta = rows.X[:, fit.kept_columns] @ fit.beta
     if rows.offset is not None:
-        mean = mean + rows.offset
+        eta = eta + rows.offset
     for k, term in zip(rows.which, rows.terms, strict=True):
         unseen = term.codes < 0
         if unseen.any() and new_levels == "error":
@@ -93,5 +125,5 @@ def predict(
                 "Use new_levels='population' or 'nan', or re_form='none'.",
             )
         part = np.einsum("np,np->n", term.values, fit.b[k][term.codes])
-        mean = mean + np.where(unseen, np.nan if new_levels == "nan" else 0.0, part)
-    return pd.Series(mean, index=rows.index)
+        eta = eta + np.where(unseen, np.nan if new_levels == "nan" else 0.0, part)
+    return eta, rows.index

@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from lme.errors import OptionError, near
-from lme.fit import Fit
+from lme.generalized import GLMMFit
 from lme.inference.estimates import coefficient_names
+from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
+COV_TYPES = ("hessian", "rx")
 Hypothesis = str | Sequence[str] | Mapping[str, float] | ArrayLike
 
 
@@ -148,15 +150,19 @@ def _unreadable(
     )
 
 
-def coefficient_table(fit: Fit, alpha: float = 0.05) -> pd.DataFrame:
+def coefficient_table(
+    fit: MixedFit, alpha: float = 0.05, cov_type: str | None = None
+) -> pd.DataFrame:
     """Estimates, standard errors, z tests and intervals of the fixed effects.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
     alpha : float
         One minus the coverage of the intervals.
+    cov_type : str, optional
+        Kind of standard errors; see `covariance`.
 
     Returns
     -------
@@ -165,7 +171,7 @@ def coefficient_table(fit: Fit, alpha: float = 0.05) -> pd.DataFrame:
         ``upper``. The normal distribution is used, which ignores that theta is
         estimated: in small samples p is too small.
     """
-    se = standard_errors(fit)
+    se = standard_errors(fit, cov_type)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = fit.beta / se
     half = -float(ndtri(alpha / 2)) * se
@@ -180,25 +186,62 @@ def coefficient_table(fit: Fit, alpha: float = 0.05) -> pd.DataFrame:
     return pd.DataFrame(columns, index=coefficient_names(fit))
 
 
-def standard_errors(fit: Fit) -> Array:
+def covariance(fit: MixedFit, cov_type: str | None = None) -> Array:
+    """Covariance of the fixed-effects estimates, shape (p, p).
+
+    Parameters
+    ----------
+    fit : Fit or GLMMFit
+        An estimated model.
+    cov_type : {"hessian", "rx"}, optional
+        For a generalized model: from the Hessian of the log-likelihood in all
+        parameters, which counts that theta is estimated (the default where it is
+        positive definite); or from the working linear model at the modes, which takes
+        theta as known. A linear model has one kind only.
+
+    Raises
+    ------
+    OptionError
+        If `cov_type` is neither.
+    """
+    if not isinstance(fit, GLMMFit):
+        unscaled: Array = fit.vcov_unscaled
+        return fit.sigma**2 * unscaled
+    check_cov_type(cov_type)
+    found = None if cov_type == "rx" else fit.vcov_hessian
+    return fit.vcov_rx if found is None else found
+
+
+def check_cov_type(cov_type: str | None) -> None:
+    """Refuse a kind of standard errors that is not known."""
+    if cov_type is not None and cov_type not in COV_TYPES:
+        raise OptionError(
+            f"cov_type={cov_type!r} is not known.",
+            f"It must be one of {', '.join(map(repr, COV_TYPES))}.",
+            near(str(cov_type), COV_TYPES),
+        )
+
+
+def standard_errors(fit: MixedFit, cov_type: str | None = None) -> Array:
     """Standard errors of the fixed effects, shape (p,)."""
-    errors: Array = fit.sigma * np.sqrt(np.diag(fit.vcov_unscaled))
+    errors: Array = np.sqrt(np.diag(covariance(fit, cov_type)))
     return errors
 
 
-def correlations(fit: Fit) -> Array:
+def correlations(fit: MixedFit, cov_type: str | None = None) -> Array:
     """Correlations of the fixed-effects estimates, shape (p, p)."""
-    scale = np.sqrt(np.diag(fit.vcov_unscaled))
-    corr: Array = fit.vcov_unscaled / np.outer(scale, scale)
+    found = covariance(fit, cov_type)
+    scale = np.sqrt(np.diag(found))
+    corr: Array = found / np.outer(scale, scale)
     return corr
 
 
-def term_matrices(fit: Fit) -> list[tuple[str, Array]]:
+def term_matrices(fit: MixedFit) -> list[tuple[str, Array]]:
     """For each term of the fixed part, the matrix that picks its coefficients.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
 
     Returns
@@ -219,7 +262,7 @@ def term_matrices(fit: Fit) -> list[tuple[str, Array]]:
 
 
 def term_tests(
-    fit: Fit,
+    fit: MixedFit,
     skip_single: bool = False,
     extra: Sequence[tuple[str, ArrayLike]] | None = None,
     combine: Sequence[str] | None = None,
@@ -228,7 +271,7 @@ def term_tests(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
     skip_single : bool
         Leave out terms of one column.

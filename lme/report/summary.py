@@ -1,4 +1,4 @@
-"""The summary of a linear mixed model, and its one-table short form."""
+"""The summary of a mixed model, and its one-table short form."""
 
 from __future__ import annotations
 
@@ -9,25 +9,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.fit import Fit
+from lme.generalized import GLMMFit
 from lme.inference import estimates, wald
-from lme.inference.components import variance_components
+from lme.inference.components import residual_deviation, variance_components
+from lme.inference.residuals import scaled_quantiles
 from lme.inference.text import abbreviate, escape, html_table, number, p_value, table
+from lme.inference.working import MixedFit
 from lme.report.tables import Report, simple_table
 
 FORMULA_WIDTH = 68
+COV_WORDS = {
+    "hessian": "from the Hessian of the log-likelihood",
+    "rx": "from the working model, theta taken as known (rx)",
+}
 MAX_CORRELATIONS = 20
 """Number of fixed effects up to which their correlations are printed."""
 
 
-def title(fit: Fit) -> str:
+def title(fit: MixedFit) -> str:
     """``Linear mixed model fit by REML`` or ``... by maximum likelihood``."""
+    if isinstance(fit, GLMMFit):
+        return f"Generalized linear mixed model fit by maximum likelihood{_nodes(fit)}"
     return f"Linear mixed model fit by {'REML' if fit.reml else 'maximum likelihood'}"
 
 
 def summarize(
-    fit: Fit,
+    fit: MixedFit,
     *,
+    cov_type: str | None = None,
     data_name: str = "",
     alpha: float = 0.05,
     correlation: bool | None = None,
@@ -39,8 +48,10 @@ def summarize(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
+    cov_type : str, optional
+        Kind of standard errors of a generalized model; see `wald.covariance`.
     data_name : str
         Name of the data where it is known.
     alpha : float
@@ -60,9 +71,9 @@ def summarize(
         A statsmodels ``Summary``: ``as_text``, ``as_html``, ``as_latex``, ``as_csv``.
     """
     if quantiles is None:
-        quantiles = estimates.scaled_quantiles(fit)
+        quantiles = scaled_quantiles(fit)
     tables = [
-        _description(fit, data_name),
+        _description(fit, data_name, cov_type),
         _statistics(fit),
         simple_table(
             [["" if np.isnan(q) else f"{q:.4f}" for q in quantiles]],
@@ -71,23 +82,26 @@ def summarize(
             aligns="rrrrr",
         ),
         _components(fit, digits),
-        _coefficients(fit, alpha),
+        _coefficients(fit, alpha, cov_type),
     ]
     p = fit.beta.size
     if correlation is None:
         correlation = p <= MAX_CORRELATIONS
     if correlation and p > 1:
-        tables.append(_correlations(fit))
+        tables.append(_correlations(fit, cov_type))
     return Report(title(fit), tables, notes(fit, warnings))
 
 
-def _description(fit: Fit, data_name: str) -> Any:
+def _description(fit: MixedFit, data_name: str, cov_type: str | None) -> Any:
     verdict = fit.convergence
     lines = wrap(fit.design.formula, FORMULA_WIDTH, break_long_words=False) or [""]
     rows = [["Formula:", lines[0]], *(["", line] for line in lines[1:])]
     if data_name:
         rows.append(["Data:", data_name])
     used = "REML" if fit.reml else "ML"
+    if isinstance(fit, GLMMFit):
+        rows.append(["Family:", f"{fit.family.name} ({fit.family.link.name} link)"])
+        used = f"ML, {_approximation(fit)}"
     rows += [
         [
             "Method:",
@@ -95,26 +109,52 @@ def _description(fit: Fit, data_name: str) -> Any:
         ],
         ["Search:", _verdict(fit)],
     ]
+    if isinstance(fit, GLMMFit):
+        rows.append(["Std. errors:", COV_WORDS[cov_type or "hessian"]])
+        if fit.family.extra is not None:
+            name = "Dispersion:" if fit.family.dispersion else "Theta:"
+            rows.append([name, number(fit.extra)])
     return simple_table(rows, aligns="ll")
 
 
-def _statistics(fit: Fit) -> Any:
+def _nodes(fit: GLMMFit) -> str:
+    if fit.nAGQ > 1:
+        return f" (quadrature, {fit.nAGQ} nodes)"
+    return " (Laplace)" if fit.nAGQ else " (nAGQ=0)"
+
+
+def _approximation(fit: GLMMFit) -> str:
+    """How the likelihood was approximated, in words."""
+    if fit.nAGQ > 1:
+        return f"adaptive quadrature with {fit.nAGQ} nodes"
+    if fit.nAGQ == 0:
+        return "nAGQ=0: coefficients from PIRLS"
+    if fit.family.canonical:
+        return "Laplace approximation"
+    return f"Laplace approximation ({fit.laplace} information)"
+
+
+def _statistics(fit: MixedFit) -> Any:
     n = estimates.row_count(fit)
     npar = estimates.parameter_count(fit)
-    header = ["REML criterion" if fit.reml else "-2 log L", "logLik"]
-    header += ["AIC", "AICc", "BIC", "npar", "df resid"]
-    criteria = [
-        fit.objective,
-        estimates.log_likelihood(fit),
-        estimates.aic(fit),
-        estimates.aicc(fit),
-        estimates.bic(fit),
-    ]
-    cells = [f"{value:.4f}" for value in criteria] + [str(npar), str(n - npar)]
+    criteria = {
+        "REML criterion" if fit.reml else "-2 log L": fit.objective,
+        "logLik": estimates.log_likelihood(fit),
+    }
+    if isinstance(fit, GLMMFit):
+        criteria["deviance"] = fit.deviance
+    criteria |= {
+        "AIC": estimates.aic(fit),
+        "AICc": estimates.aicc(fit),
+        "BIC": estimates.bic(fit),
+    }
+    header = [*criteria, "npar", "df resid"]
+    cells = [f"{value:.4f}" for value in criteria.values()]
+    cells += [str(npar), str(n - npar)]
     return simple_table([cells], header, aligns="r" * len(header))
 
 
-def _components(fit: Fit, digits: int) -> Any:
+def _components(fit: MixedFit, digits: int) -> Any:
     header, rows = variance_components(fit).printed(digits)
     levels = ", ".join(f"{k} {v}" for k, v in estimates.group_sizes(fit).items())
     name = (
@@ -123,9 +163,11 @@ def _components(fit: Fit, digits: int) -> Any:
     return simple_table(rows, header, title=name, aligns="ll" + "r" * (len(header) - 2))
 
 
-def coefficient_cells(fit: Fit, alpha: float) -> tuple[list[str], list[list[str]]]:
+def coefficient_cells(
+    fit: MixedFit, alpha: float, cov_type: str | None = None
+) -> tuple[list[str], list[list[str]]]:
     """Header and cells of the table of fixed effects."""
-    frame = wald.coefficient_table(fit, alpha)
+    frame = wald.coefficient_table(fit, alpha, cov_type)
     low, high = f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"
     header = ["", "coef", "std err", "z", "P>|z|", low, high]
     rows = []
@@ -136,16 +178,16 @@ def coefficient_cells(fit: Fit, alpha: float) -> tuple[list[str], list[list[str]
     return header, rows
 
 
-def _coefficients(fit: Fit, alpha: float) -> Any:
-    header, rows = coefficient_cells(fit, alpha)
+def _coefficients(fit: MixedFit, alpha: float, cov_type: str | None) -> Any:
+    header, rows = coefficient_cells(fit, alpha, cov_type)
     if not rows:
         return simple_table([["Fixed effects: none"]])
     return simple_table(rows, header, title="Fixed effects, tests by z (normal):")
 
 
-def _correlations(fit: Fit) -> Any:
+def _correlations(fit: MixedFit, cov_type: str | None) -> Any:
     names = estimates.coefficient_names(fit)
-    corr = wald.correlations(fit)
+    corr = wald.correlations(fit, cov_type)
     rows = []
     for i in range(1, len(names)):
         cells = [f"{corr[i, j]:.3f}" if j < i else "" for j in range(len(names) - 1)]
@@ -157,12 +199,12 @@ def _correlations(fit: Fit) -> Any:
     )
 
 
-def notes(fit: Fit, warnings: Sequence[str] = ()) -> list[str]:
+def notes(fit: MixedFit, warnings: Sequence[str] = ()) -> list[str]:
     """What a reader of the estimates has to know.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
     warnings : sequence of str
         Warnings given on the way.
@@ -178,7 +220,7 @@ def notes(fit: Fit, warnings: Sequence[str] = ()) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _verdict(fit: Fit) -> str:
+def _verdict(fit: MixedFit) -> str:
     verdict = fit.convergence
     if not verdict.converged:
         return "not converged"
@@ -187,12 +229,14 @@ def _verdict(fit: Fit) -> str:
     return "converged, singular" if verdict.singular else "converged"
 
 
-def short_cells(fit: Fit) -> tuple[list[str], list[list[str]]]:
+def short_cells(
+    fit: MixedFit, cov_type: str | None = None
+) -> tuple[list[str], list[list[str]]]:
     """Header and cells of the one-table short form.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or GLMMFit
         An estimated model.
 
     Returns
@@ -202,9 +246,9 @@ def short_cells(fit: Fit) -> tuple[list[str], list[list[str]]]:
         grouping factor.
     rows : list of list of str
         A row a fixed effect, then the random-effects columns without one, then the
-        residual, whose standard deviation stands under ``Est.``.
+        residual where there is one, whose standard deviation stands under ``Est.``.
     """
-    frame = wald.coefficient_table(fit)
+    frame = wald.coefficient_table(fit, cov_type=cov_type)
     components = variance_components(fit).components
     groups = list(dict.fromkeys(part.group for part in components))
     deviations: dict[str, dict[str, float]] = {group: {} for group in groups}
@@ -221,27 +265,32 @@ def short_cells(fit: Fit) -> tuple[list[str], list[list[str]]]:
             cells += [number(row["z"], 2), p_value(row["p"])]
         sds = [deviations[group].get(name, np.nan) for group in groups]
         rows.append([str(name), *cells, *map(number, sds)])
-    rows.append(["Residual", number(fit.sigma), "", "", "", *[""] * len(groups)])
+    sigma = residual_deviation(fit)
+    if sigma is not None:
+        rows.append(["Residual", number(sigma), "", "", "", *[""] * len(groups)])
     columns = [f"σ_{group}" for group in groups]  # noqa: RUF001
     return ["", "Est.", "SE", "z", "p", *columns], rows
 
 
-def caption(fit: Fit) -> str:
+def caption(fit: MixedFit) -> str:
     """Two lines that name the model, the criterion and the size of the data."""
     levels = ", ".join(f"{k} {v}" for k, v in estimates.group_sizes(fit).items())
     label = "REML criterion" if fit.reml else "-2 log L"
     size = f"{estimates.row_count(fit)} observations; levels: {levels}"
-    return f"{title(fit)}: {fit.design.formula}\n{label} {fit.objective:.4f}; {size}"
+    head = f"{title(fit)}: {fit.design.formula}"
+    if isinstance(fit, GLMMFit):
+        head = f"{head}, {fit.family}"
+    return f"{head}\n{label} {fit.objective:.4f}; {size}"
 
 
-def short_text(fit: Fit) -> str:
+def short_text(fit: MixedFit, cov_type: str | None = None) -> str:
     """The short form as text."""
-    header, rows = short_cells(fit)
+    header, rows = short_cells(fit, cov_type)
     return f"{caption(fit)}\n\n{table(rows, header, left=(0,))}"
 
 
-def short_html(fit: Fit) -> str:
+def short_html(fit: MixedFit, cov_type: str | None = None) -> str:
     """The short form as HTML, for notebooks."""
-    header, rows = short_cells(fit)
+    header, rows = short_cells(fit, cov_type)
     lines = escape(caption(fit)).replace("\n", "<br/>")
     return f"<p>{lines}</p>{html_table(rows, header)}"

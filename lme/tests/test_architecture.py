@@ -23,8 +23,11 @@ LAYERS = [
     ["fit", "generalized"],
     ["inference"],
     ["report"],
+    ["accessors"],
     ["results"],
+    ["specification"],
     ["model"],
+    ["glmm"],
     ["__init__"],
     ["__main__"],
 ]
@@ -52,7 +55,10 @@ ORDER = {
 }
 
 # Layers that may hold data frames; the engine sees arrays only.
-FRAMES = ["formula", "families", "fit", "inference", "report", "results", "model"]
+FRAMES = [
+    *["formula", "families", "fit", "inference", "report", "accessors", "results"],
+    *["model", "glmm"],
+]
 
 # External package -> modules and folders that may import it.
 THIRD_PARTY = {
@@ -64,7 +70,7 @@ THIRD_PARTY = {
     "pyarrow": ["formula", "model"],
     "patsy": ["inference.wald", "results"],
     "sksparse": ["engine.cholmod"],
-    "statsmodels": ["families", "report", "results", "model"],
+    "statsmodels": ["families", "report", "accessors", "results", "specification"],
     "matplotlib": ["report.plots"],
     "threadpoolctl": ["engine", "fit"],
     "tqdm": ["inference"],

@@ -13,7 +13,7 @@ from scipy import stats
 import lme
 from lme.errors import FitError, OptionError
 from lme.fit import objective_at
-from lme.inference import components, estimates, modes, text, wald
+from lme.inference import components, estimates, modes, residuals, text, wald
 from lme.tests.cases import data
 
 FACE = Path(__file__).resolve().parent / "reference" / "face"
@@ -404,7 +404,7 @@ def test_residual_kinds():
     assert res.resid.min() == pytest.approx(-101.17996, 2e-5)
     assert res.resid.max() == pytest.approx(132.54664, 2e-5)
     close(res.residuals(scaled=True), conditional / res.sigma)
-    quantiles = estimates.scaled_quantiles(res.fit_record)
+    quantiles = residuals.scaled_quantiles(res.fit_record)
     close(quantiles, [-3.9536, -0.4634, 0.0231, 0.4634, 5.1793], 0, 5e-5)
     with pytest.raises(OptionError, match="'marginal'"):
         res.residuals("marginl")

@@ -1,0 +1,90 @@
+"""The fit as a penalized least-squares problem, and what its factor says.
+
+A linear mixed model is one; a generalized one is one at the conditional modes, with
+the working weights there. Both sides of inference meet in these functions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lme.engine.blocked import Blocked
+from lme.engine.decompositions import penalized_system
+from lme.engine.kernel import Kernel
+from lme.errors import FitError
+from lme.fit import Fit
+from lme.generalized import GLMMFit
+
+Array = NDArray[np.float64]
+
+#: The record of a fitted model, linear or generalized.
+MixedFit = Fit | GLMMFit
+
+
+def log_extra(fit: GLMMFit) -> float:
+    """Logarithm of the dispersion or of theta, as families take it; 0 without one."""
+    return float(np.log(fit.extra)) if fit.family.extra is not None else 0.0
+
+
+def working_weights(fit: GLMMFit) -> Array:
+    """``W`` at the modes, (n,): what ``log|H|`` of the criterion was made of."""
+    at = fit.family.pointwise(
+        fit.problem.y, fit.problem.weights, fit.eta, log_extra(fit), order=2
+    )
+    return at.Wo if fit.laplace == "observed" else at.W
+
+
+def root_weights(fit: MixedFit) -> Array | None:
+    """Square roots of the weights of the least-squares problem; None for ones."""
+    if isinstance(fit, GLMMFit):
+        return np.sqrt(np.maximum(working_weights(fit), 0.0))
+    return fit.problem.sqrt_weights
+
+
+def _factored(fit: MixedFit) -> Kernel:
+    """A kernel with the factorization of ``Lambda'Z'WZ Lambda + I``."""
+    template = fit.problem.template
+    kernel: Kernel
+    if isinstance(fit, GLMMFit):
+        weights = working_weights(fit)
+        problem = fit.problem
+        kernel = Blocked(problem.pattern.cross_products(problem.empty, weights))
+    else:
+        kernel = fit.criterion.kernel
+    if kernel.factor(template.lambdas(template.internal(fit.theta))) is None:
+        raise FitError(
+            "The Hessian of the random effects is not positive definite at the modes.",
+            "Their conditional covariance needs its inverse.",
+            "Fit with laplace='expected'.",
+        )
+    return kernel
+
+
+def conditional_covariance(fit: MixedFit) -> tuple[Array, ...]:
+    """``sigma^2 Lambda M^-1 Lambda'`` by level, per term (l, p, p).
+
+    The covariance of the random effects given the data, theta and beta (lme4's
+    ``condVar``), on the squared scale of the effects. For a generalized model ``M`` is
+    ``H``, half the Hessian of the penalized deviance at the modes, and sigma is 1.
+    """
+    blocks = _factored(fit).blocks()
+    slots = iter(fit.problem.template.slots)
+    out = []
+    for term in fit.design.terms:
+        if not term.values.shape[1]:
+            out.append(np.zeros((len(term.levels), 0, 0)))
+            continue
+        slot = next(slots)
+        inner = blocks[slot.factor][:, slot.columns, slot.columns]
+        out.append(fit.sigma**2 * (slot.basis @ inner @ slot.basis.T))
+    return tuple(out)
+
+
+def factors(fit: MixedFit) -> dict[str, Any]:
+    """Sparse matrices of the least-squares problem; see `penalized_system`."""
+    levels = [len(term.levels) for term in fit.design.terms]
+    Zt: Any = fit.design.Zt
+    return penalized_system(Zt, fit.lambdas, levels, fit.X, root_weights(fit))
