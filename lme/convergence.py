@@ -107,7 +107,7 @@ def boundary_directions(
     if lost <= 0:
         return out
     if alive.size == 2:
-        a, b = alive
+        a, b = (int(column) for column in alive)
         sign = "+1" if covariance[a, b] > 0 else "-1"
         out.append(
             f"the correlation of {columns[a]} and {columns[b]} for {group} is {sign}"
@@ -135,7 +135,7 @@ def judge(
     seconds: float,
 ) -> Verdict:
     """Form the verdict; see `Verdict` for the arguments."""
-    eigenvalues = np.linalg.eigvalsh(information)
+    eigenvalues = np.asarray(np.linalg.eigvalsh(information), dtype=np.float64)
     top = float(np.abs(eigenvalues).max()) if eigenvalues.size else 1.0
     converged = status == "converged"
     size = max(1.0, float(np.linalg.norm(theta)))

@@ -119,12 +119,14 @@ class Unstructured:
     def start(self, p: int) -> Array:
         """Parameters of the identity factor, shape (size,)."""
         rows, cols = _positions(p)
-        return (rows == cols).astype(float)
+        start: Array = (rows == cols).astype(float)
+        return start
 
     def even(self, p: int) -> NDArray[np.bool_]:
         """Only the last column of the factor has a single entry."""
-        rows, cols = _positions(p)
-        return cols == p - 1
+        cols = _positions(p)[1]
+        last: NDArray[np.bool_] = cols == p - 1
+        return last
 
 
 class Diagonal:

@@ -77,7 +77,7 @@ class Fit:
         Fitted values, random effects included.
     convergence : Verdict
     trace : Trace
-    warnings : tuple of LMEWarning
+    warnings : tuple of Warning
     """
 
     design: Design
@@ -102,7 +102,7 @@ class Fit:
     mu: Array
     convergence: Verdict
     trace: Trace
-    warnings: tuple[LMEWarning, ...]
+    warnings: tuple[Warning, ...]
     options: Mapping[str, Any]
 
     @cached_property
@@ -289,7 +289,9 @@ def _freeze(
         u.append(d[slot.factor][:, slot.columns] @ lam)
         b.append(modes[slot.factor][:, slot.columns] @ slot.basis.T)
     inner = problem.level + at.coefficients
-    beta = np.linalg.solve(problem.R, inner) if problem.p else inner
+    beta: Array = inner
+    if problem.p:
+        beta = np.asarray(np.linalg.solve(problem.R, inner), dtype=np.float64)
     RX = at.RX @ problem.R
     inverse = np.linalg.inv(RX) if problem.p else RX
     mu = problem.X @ beta

@@ -104,7 +104,7 @@ class GLMMFit:
     mu: Array
     convergence: Verdict
     trace: Trace
-    warnings: tuple[LMEWarning, ...]
+    warnings: tuple[Warning, ...]
     options: Mapping[str, Any]
 
     @property
@@ -218,13 +218,7 @@ def fit_glmm(
     )
     check_quadrature(nAGQ, laplace, problem)
     observed = laplace == "observed" or (laplace == "auto" and family.dispersion)
-    options = {
-        "nAGQ": nAGQ,
-        "laplace": laplace,
-        "optimizer": optimizer,
-        "control": control,
-        "verbose": verbose,
-    }
+    options = {"optimizer": optimizer, "control": control, "verbose": verbose}
     if optimizer not in OPTIMIZERS:
         raise OptionError(
             f"Unknown optimizer {optimizer!r}.",
@@ -280,7 +274,10 @@ def _fit(
         options["verbose"],
         even,
     )
+    offset = 0 if nAGQ == 0 else problem.p
     point = outcome.point
+    if np.isfinite(point.value):
+        point = settle_zeros(criterion, outcome, problem.template, offset)
     if not isinstance(point, Evaluation) or point.modes is None:
         raise FitError(
             "PIRLS found no finite deviance at the start of the search.",
@@ -288,8 +285,6 @@ def _fit(
             "Check the scale of the predictors, look for groups that predict the "
             "response perfectly, or give another start.",
         )
-    offset = 0 if nAGQ == 0 else problem.p
-    point = settle_zeros(criterion, outcome, problem.template, offset)
     _, theta, _ = criterion.split(point.theta)
     verdict = judge(
         status=outcome.status,
@@ -355,7 +350,9 @@ def _freeze(
         u.append(modes.u[slot.factor][:, slot.columns])
         b.append(modes.b[slot.factor][:, slot.columns] @ slot.basis.T)
     gamma = modes.gamma
-    beta = np.linalg.solve(problem.R, gamma) if problem.p else gamma
+    beta = gamma
+    if problem.p:
+        beta = np.asarray(np.linalg.solve(problem.R, gamma), dtype=np.float64)
     XVX = criterion.fixed_information(at)
     RX = np.linalg.cholesky(XVX).T @ problem.R if problem.p else XVX
     inverse = np.linalg.inv(RX) if problem.p else RX

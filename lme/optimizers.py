@@ -38,7 +38,7 @@ def _derivative_free(method: str) -> Optimizer:
         options = {"maxiter": 100_000, **_TIGHT.get(method, {})}
         status = "converged"
         try:
-            optimize.minimize(value, start, method=method, options=options)
+            optimize.minimize(value, start, method=method, options=options)  # type: ignore[call-overload]
         except _CutShort:
             status = "max_evaluations"
         hessian = best[0].curvature()

@@ -132,7 +132,8 @@ class Blocked:
         logdet = 0.0
         XX = self.cross.gram
         dense = self.dense
-        RX = RR = np.empty(0)
+        RX: Array = np.empty((0, 0))
+        RR = RX
         if dense is not None:
             RX, RR = dense.columns, dense.gram
         if len(self.chain) > 1:
@@ -251,7 +252,8 @@ class Blocked:
             block = mixed[self.chain.index(g)]
             return block[pair.cols[:, None], :, rows]
         columns = starts[g] + pair.cols[:, None] * width + np.arange(width)
-        return full[rows[:, :, None], columns[:, None, :]]
+        blocks: Array = full[rows[:, :, None], columns[:, None, :]]
+        return blocks
 
     def solve(self, rhs: Sequence[Array]) -> list[Array]:
         """``Lambda M^-1 Lambda' r`` for r given per factor as (l, p, r) arrays."""
@@ -270,9 +272,9 @@ class Blocked:
         out = list(work)
         if self.dense is not None:
             b = self.dense.solve(rest)
-            for start, g in zip(self.dense.offsets, self.rest, strict=True):
-                shape = rhs[g].shape
-                out[g] = b[start : start + shape[0] * shape[1]].reshape(shape)
+            for start, f in zip(self.dense.offsets, self.rest, strict=True):
+                shape = rhs[f].shape
+                out[f] = b[start : start + shape[0] * shape[1]].reshape(shape)
         for stage in reversed(self.stages):
             r = work[stage.factor]
             if stage.B is not None:

@@ -69,7 +69,8 @@ class DenseCoupling:
         half = _times_symmetric(self.values.reshape(levels * p, m), middle)
         half = half.reshape(levels, p, m)
         if p == 1:
-            return np.einsum("lam,lam->l", half, self.values).reshape(levels, 1, 1)
+            squares: Array = np.einsum("lam,lam->l", half, self.values)
+            return squares.reshape(levels, 1, 1)
         return half @ self.values.transpose(0, 2, 1)
 
     def right(self, columns: Array) -> Array:

@@ -106,12 +106,14 @@ def _products(index: NDArray[np.intp], size: int, left: Array, right: Array) -> 
     p2 = right.shape[1]
     if p1 == p2 == 1:
         flat = left[:, 0] * right[:, 0]
-        return np.bincount(index, flat, size).reshape(size, 1, 1)
+        sums = np.asarray(np.bincount(index, flat, size), dtype=np.float64)
+        return sums.reshape(size, 1, 1)
     width = p1 * p2
     if n * width <= _CHUNK and width <= 16:
         flat_index = (index[:, None] * width + np.arange(width)).ravel()
         flat = (left[:, :, None] * right[:, None, :]).ravel()
-        return np.bincount(flat_index, flat, size * width).reshape(size, p1, p2)
+        totals = np.bincount(flat_index, flat, size * width)
+        return np.asarray(totals, dtype=np.float64).reshape(size, p1, p2)
     out = np.empty((size, p1, p2))
     for a in range(p1):
         for b in range(p2):
@@ -157,7 +159,7 @@ def project(factor: Factor, dense: Array) -> Array:
             shape=(n, factor.levels),
             copy=False,
         )
-        out[:, a, :] = Z.T @ dense
+        out[:, a, :] = np.asarray(Z.T @ dense)
     return out
 
 

@@ -105,7 +105,7 @@ def cholesky_lower(matrix: sparse.csc_array) -> sparse.csc_array:
 
 
 def penalized_system(
-    Zt: sparse.spmatrix,
+    Zt: sparse.csc_array,
     lambdas: Sequence[Array],
     levels: Sequence[int],
     X: Array,
@@ -122,17 +122,17 @@ def penalized_system(
     X : (n, p) array
     sqrt_weights : (n,) array or None
     """
-    Zt = Zt.tocsr()
+    rows = sparse.csr_array(Zt)
     blocks = [
         sparse.kron(sparse.eye_array(count), lam)
         for count, lam in zip(levels, lambdas, strict=True)
     ]
     Lambda = sparse.block_diag(blocks, format="csr")
-    half = Lambda.T @ Zt
+    half = Lambda.T @ rows
     if sqrt_weights is not None:
         half = half @ sparse.diags_array(sqrt_weights)
         X = X * sqrt_weights[:, None]
     A = (half @ half.T).tocsc()
     L = cholesky_lower(A + sparse.eye_array(A.shape[0], format="csc"))
     RZX = spsolve_triangular(L.tocsr(), half @ X, lower=True)
-    return {"Zt": Zt, "Lambdat": Lambda.T.tocsr(), "L": L, "RZX": RZX, "A": A}
+    return {"Zt": rows, "Lambdat": Lambda.T.tocsr(), "L": L, "RZX": RZX, "A": A}

@@ -105,9 +105,9 @@ class DenseStage:
         """``T' matrix T`` for ``T = blockdiag(I (x) lambda)``, lower triangles."""
         if self.scalar:
             scale = np.repeat([lam[0, 0] for lam in lambdas], self.levels)
-            out = matrix * scale
-            out *= scale[:, None]
-            return out
+            scaled: Array = matrix * scale
+            scaled *= scale[:, None]
+            return scaled
         matrix = matrix.copy()
         for i, p in enumerate(self.widths):
             if p > 1:
@@ -192,7 +192,8 @@ class DenseStage:
             total = total + np.tril(total, -1).T
             inner = self.levels[i] * np.eye(p) - total
             half = np.linalg.solve(lam.T, inner)
-            out.append(np.linalg.solve(lam.T, half.T))
+            Q: Array = np.asarray(np.linalg.solve(lam.T, half.T), dtype=np.float64)
+            out.append(Q)
         RRbar = self._sandwich(Sbar, [lam.T for lam in self.lambdas])
         return out, RRbar, -self.left(KW, transpose=False)
 
@@ -209,7 +210,7 @@ class DenseStage:
         Y = self._right(RR[rows], self.lambdas)
         U = self.RX[rows] - Y @ self.KT
         index = self._level_index(i)
-        Q = RR[index[:, :, None], index[:, None, :]].sum(axis=0)
+        Q: Array = RR[index[:, :, None], index[:, None, :]].sum(axis=0)
         Q = Q - _sum_outer(Y @ inverse, Y, p) - _sum_outer(U @ weights, U, p)
         return 0.5 * (Q + Q.T)
 

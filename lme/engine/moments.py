@@ -50,7 +50,10 @@ def estimate(cross: CrossProducts, template: Template, n: int, sigma2: float) ->
     doi:10.1016/0047-259X(71)90019-4). Each estimate is kept away from zero, where the
     criterion is stationary in theta.
     """
-    weights = [np.linalg.inv(A + _SHRINK * np.eye(A.shape[1])) for A in cross.diagonal]
+    weights: list[Array] = [
+        np.asarray(np.linalg.inv(A + _SHRINK * np.eye(A.shape[1])), dtype=np.float64)
+        for A in cross.diagonal
+    ]
     sums = [W @ dense[:, :, -1:] for W, dense in zip(weights, cross.dense, strict=True)]
     noise = [W @ A @ W for W, A in zip(weights, cross.diagonal, strict=True)]
     products, own = _projected_products(cross, weights, noise)
@@ -95,7 +98,8 @@ def _swept_variance(problem: Problem) -> float:
             residual = residual - factor.values[:, 0] * coef[factor.codes, 0]
         else:
             ridge = A + 1e-6 * np.eye(p)
-            coef = np.linalg.solve(ridge, r[:, :, None])[:, :, 0]
+            solved = np.linalg.solve(ridge, r[:, :, None])
+            coef = np.asarray(solved[:, :, 0], dtype=np.float64)
             residual = residual - np.einsum(
                 "np,np->n", factor.values, coef[factor.codes]
             )

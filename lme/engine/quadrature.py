@@ -110,7 +110,8 @@ class _Levels:
 
     def _sum(self, values: Array) -> Array:
         """Sums over the rows of each level."""
-        return np.bincount(self.codes, values, self.levels)
+        sums = np.bincount(self.codes, values, self.levels)
+        return np.asarray(sums, dtype=np.float64)
 
     def gradient(self, theta: Array) -> Array:
         """Gradient in coefficients, theta and extra.

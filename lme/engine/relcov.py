@@ -177,7 +177,8 @@ def _semidefinite_cholesky(factor: Array) -> Array:
 
 def _reverse_cholesky(gram: Array) -> Array:
     """Lower-triangular ``L`` with ``L' L = gram``."""
-    return np.linalg.cholesky(gram[::-1, ::-1])[::-1, ::-1].T
+    L = np.linalg.cholesky(gram[::-1, ::-1])
+    return np.asarray(L[::-1, ::-1].T, dtype=np.float64)
 
 
 def _basis(values: Array, structure: Structure) -> tuple[Array, Array]:
@@ -194,7 +195,7 @@ def _basis(values: Array, structure: Structure) -> tuple[Array, Array]:
         # Nearly collinear columns would only trade one bad basis for another.
         if L.diagonal().min() > 1e-5:
             inverse = L * scale
-            return np.linalg.inv(inverse), inverse
+            return np.asarray(np.linalg.inv(inverse), dtype=np.float64), inverse
     if structure.basis in ("triangular", "diagonal"):
         return np.diag(1.0 / scale), np.diag(scale)
     return np.eye(p), np.eye(p)

@@ -84,7 +84,8 @@ def sigma_adjoint(A: Array, P: Array, Pbar: Array) -> Array:
         R = 1.0 - A[:, 0, 0] * P[:, 0, 0]
         return np.array([[np.dot(R, R * Pbar[:, 0, 0] + A[:, 0, 0])]])
     R = np.eye(A.shape[1]) - A @ P
-    Q = np.einsum("jab,jcb->ac", R @ Pbar, R) + np.einsum("jab,jbc->ac", R, A)
+    Q: Array = np.einsum("jab,jcb->ac", R @ Pbar, R)
+    Q = Q + np.einsum("jab,jbc->ac", R, A)
     return 0.5 * (Q + Q.T)
 
 
@@ -99,13 +100,15 @@ def quadratic(
         # X Abar X' + (B Abar X') + (B Abar X')' + B Abar B'
         mixed = stage.B.right(RXbar)
         if p == 1:
-            out = np.einsum("lax,lax->l", half + 2.0 * mixed, X).reshape(levels, 1, 1)
+            total: Array = np.einsum("lax,lax->l", half + 2.0 * mixed, X)
+            out = total.reshape(levels, 1, 1)
         else:
             twist = mixed @ X.transpose(0, 2, 1)
             out = half @ X.transpose(0, 2, 1) + twist + twist.transpose(0, 2, 1)
         return -(out + stage.B.quadratic(RRbar))
     if p == 1:
-        return -np.einsum("lax,lax->l", half, X).reshape(levels, 1, 1)
+        squares: Array = np.einsum("lax,lax->l", half, X)
+        return -squares.reshape(levels, 1, 1)
     return -(half @ X.transpose(0, 2, 1))
 
 
