@@ -80,7 +80,10 @@ class Analysis04:
             self._factor.cholesky_inplace(self._matrix)
         except _library.CholmodNotPositiveDefiniteError:
             return None
-        return float(self._factor.logdet())
+        with np.errstate(invalid="ignore"):
+            # Column-wise code factors indefinite matrices too, as L D L'.
+            logdet = float(self._factor.logdet())
+        return logdet if np.isfinite(logdet) else None
 
     def solve(self, rhs: Array) -> Array:
         """See `Analysis`."""
@@ -197,15 +200,19 @@ class Cholmod:
     name = "cholmod"
 
     def __init__(self, cross: CrossProducts) -> None:
-        self.cross = cross
         self._system = System(cross)
         self._analysis, self.cost = best_analysis(self._system)
+        self._plan: SelectedInverse | None = None
+        self.load(cross)
+
+    def load(self, cross: CrossProducts) -> None:
+        """Take other values on the same pattern."""
+        self.cross = self._system.cross = cross
         self._dense = [
             np.ascontiguousarray(dense.transpose(2, 0, 1)) for dense in cross.dense
         ]
         traces = [np.trace(A, axis1=1, axis2=2).max() for A in cross.diagonal]
-        self._floors = [_FLOOR / np.sqrt(size) if size else _FLOOR for size in traces]
-        self._plan: SelectedInverse | None = None
+        self._floors = [_FLOOR / np.sqrt(t) if t > 0.0 else _FLOOR for t in traces]
         self._inverse: Array | None = None
 
     def factor(self, lambdas: Sequence[Array]) -> Schur | None:
@@ -225,7 +232,7 @@ class Cholmod:
         if not np.isfinite(data).all():
             return None
         logdet = self._analysis.factorize(data)
-        if logdet is None or not np.isfinite(logdet):
+        if logdet is None:
             return None
         R = self._turn(self._dense, raised)
         self._K = self._analysis.solve(R.T).T

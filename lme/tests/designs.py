@@ -81,29 +81,30 @@ class Reference:
     matrix: np.ndarray
     P: np.ndarray  # Lambda M^-1 Lambda'
     Q: list  # per factor, at the given weights
+    condition: float  # of M
 
 
 class RandomDesign:
     """A design with its cross-products and its dense matrices."""
 
-    def __init__(self, kind, seed=0, n=200, px=2):
+    def __init__(self, kind, seed=0, n=200, px=2, weights=None):
         rng = np.random.default_rng(seed)
         terms = []
         for group, (index, levels, p) in enumerate(groupings(kind, rng, n)):
             values = np.column_stack([np.ones(n), rng.normal(size=(n, p - 1))])
             terms.append(Term(index, levels, values, STRUCTURES["us"], group))
-        self.factors, self.template = assemble(terms, None)
-        X = rng.normal(size=(n, px))
-        self.E = np.column_stack([X, rng.normal(size=n)])
-        self.cross = cross_products(self.factors, X, self.E[:, -1])
+        sqrt_weights = None if weights is None else np.sqrt(weights)
+        self.factors, self.template = assemble(terms, sqrt_weights)
+        self.E = rng.normal(size=(n, px + 1))
+        self.cross = cross_products(self.factors, self.E[:, :-1], self.E[:, -1])
         blocks = []
         for factor in self.factors:
             Z = np.zeros((n, factor.levels, factor.values.shape[1]))
             Z[np.arange(n), factor.codes] = factor.values
             blocks.append(Z.reshape(n, -1))
         self.Z = np.hstack(blocks)
-        weights = rng.normal(size=(px + 1, px + 1))
-        self.weights = weights + weights.T
+        W = rng.normal(size=(px + 1, px + 1))
+        self.weights = W + W.T
 
     def spans(self):
         """Index array (l, p) into the columns of Z, per factor."""
@@ -135,6 +136,7 @@ class RandomDesign:
             self.E.T @ VE,
             Lambda @ np.linalg.solve(M, Lambda.T),
             [Q[s[:, :, None], s[:, None, :]].sum(axis=0) for s in self.spans()],
+            float(np.linalg.cond(M)),
         )
 
 

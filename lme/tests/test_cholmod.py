@@ -137,9 +137,10 @@ def test_indefinite_is_none_in_05(version05):
 
 
 @needs_cholmod
-def test_indefinite_is_none():
+@pytest.mark.parametrize("mode", ["simplicial", "supernodal"])
+def test_indefinite_is_none(mode):
     matrix = sparse.csc_matrix(np.array([[1.0, 0.0], [2.0, 1.0]]))
-    analysis = cholmod.analyze(matrix, "supernodal", "amd")
+    analysis = cholmod.analyze(matrix, mode, "amd")
     assert analysis.factorize(matrix.data) is None
 
 
