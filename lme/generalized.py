@@ -219,6 +219,7 @@ def fit_glmm(
     check_quadrature(nAGQ, laplace, problem)
     observed = laplace == "observed" or (laplace == "auto" and family.dispersion)
     options = {"optimizer": optimizer, "control": control, "verbose": verbose}
+    options["laplace"] = laplace
     if optimizer not in OPTIMIZERS:
         raise OptionError(
             f"Unknown optimizer {optimizer!r}.",
