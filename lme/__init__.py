@@ -39,6 +39,7 @@ from lme.errors import (
 from lme.formula.design import build_design
 from lme.formula.parts import parse_formula
 from lme.glmm import GLMM, glmer
+from lme.inference.agreement import allfit
 from lme.inference.comparison import anova
 from lme.model import LMM, lmer
 from lme.results import (
@@ -70,6 +71,7 @@ __all__ = [
     "OptionError",
     "PerformanceWarning",
     "RankWarning",
+    "allfit",
     "anova",
     "build_design",
     "datasets",
