@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter
@@ -35,6 +36,17 @@ if TYPE_CHECKING:
     from lme.specification import MixedModel
 
 Array = NDArray[np.float64]
+
+
+def user_level() -> int:
+    """Frames from the caller of this function to the user's code."""
+    level, frame = 0, inspect.currentframe()
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in ("lme", "statsmodels", "functools"):
+            break
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def computed(function: Callable[[MixedFit], Any], doc: str) -> property:

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from lme.errors import FormulaWarning, LMEWarning, OptionError
+from lme.errors import FormulaWarning, OptionError
 from lme.families import FAMILIES, Binomial, Family, resolve
 from lme.formula.arrays import design_from_arrays
 from lme.formula.design import Design, build_design
-from lme.formula.replacement import split_counts
+from lme.formula.replacement import check_response, split_counts
 from lme.generalized import GLMMFit, fit_glmm
 from lme.inference.wald import check_cov_type
 from lme.model import LMM
@@ -146,16 +146,13 @@ class GLMM(MixedModel):
 
     def _prepare(self, design: Design, options: dict[str, Any], frame: Any) -> None:
         self.family = _generalized_family(options["family"], options["link"])
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            self.family.check_response(design.y, design.weights)
-        found = [w.message for w in caught if isinstance(w.message, LMEWarning)]
+        found = check_response(design, self.family)
         self._start(
             design,
             options,
             frame,
             free_scale=self.family.dispersion,
-            found=tuple(found),
+            found=found,
         )
 
     @classmethod

@@ -11,11 +11,11 @@ import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import ArrayLike, NDArray
 
-from lme.accessors import MixedResults, MixedResultsWrapper, recorded
+from lme.accessors import MixedResults, MixedResultsWrapper, recorded, user_level
 from lme.errors import ConvergenceWarning
 from lme.fit import Fit, refit
 from lme.formula.arrays import response_of
-from lme.formula.replacement import replace_response
+from lme.formula.replacement import check_response, replace_response
 from lme.generalized import GLMMFit
 from lme.generalized import refit as refit_glmm
 from lme.inference import estimates, residuals, wald
@@ -196,7 +196,7 @@ class GLMMResults(MixedResults):
         if self._wanted == "hessian" and self.fit_record.vcov_hessian is None:
             if not self._found:
                 self._found = (ConvergenceWarning(NO_HESSIAN),)
-                warnings.warn(self._found[0], stacklevel=2)
+                warnings.warn(self._found[0], stacklevel=user_level())
             return "rx"
         return self._wanted
 
@@ -274,7 +274,8 @@ class GLMMResults(MixedResults):
         self._need_data("refit")
         record = self.fit_record
         design = replace_response(record.design, y)
-        record.family.check_response(design.y, design.weights)
+        for note in check_response(design, record.family):
+            warnings.warn(note, stacklevel=2)
         if design.weights is not record.design.weights:
             weights = np.ones(design.y.size)
             if design.weights is not None:

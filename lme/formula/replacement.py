@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.errors import DataError, DataTypeError
+from lme.errors import DataError, DataTypeError, LMEWarning
 from lme.formula.arrays import response_of
 from lme.formula.records import Design
 
 Floats = NDArray[np.float64]
+
+
+class _Checker(Protocol):
+    """A family of distributions."""
+
+    def check_response(self, y: Floats, weights: Floats | None) -> None:
+        """Raise for impossible responses; warn about odd ones."""
+
+
+def check_response(design: Design, family: _Checker) -> tuple[LMEWarning, ...]:
+    """Let a family refuse the response, and return its warnings for the caller."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        family.check_response(design.y, design.weights)
+    return tuple(w.message for w in caught if isinstance(w.message, LMEWarning))
 
 
 def replace_response(design: Design, y: Any) -> Design:
