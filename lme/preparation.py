@@ -141,8 +141,10 @@ def polish(criterion: Evaluator, at: Point, hessian: Array) -> Point:
     if not np.isfinite(hessian).all():
         return at
     _, promise, full = newton_step(at.gradient, hessian, np.inf)
+    if not 1e-12 < full < 1e-6 or promise != full:
+        return at
     values = np.linalg.eigvalsh(hessian)
-    if not (1e-15 < full < 1e-6 and promise == full and values[0] > 1e-8 * values[-1]):
+    if values[0] <= 1e-8 * values[-1]:
         return at
     step = -np.linalg.solve(hessian, at.gradient)
     trial = criterion.evaluate(

@@ -144,7 +144,7 @@ def _observed(
 
 def project(factor: Factor, dense: Array) -> Array:
     """``Z_f' D`` for dense columns D (n, r), shape (l, p, r)."""
-    n, p = factor.values.shape
+    p = factor.values.shape[1]
     out = np.empty((factor.levels, p, dense.shape[1]))
     if dense.shape[1] <= 2:
         for a in range(p):
@@ -152,14 +152,8 @@ def project(factor: Factor, dense: Array) -> Array:
                 product = factor.values[:, a] * column
                 out[:, a, r] = np.bincount(factor.codes, product, factor.levels)
         return out
-    indptr = np.arange(n + 1)
-    for a in range(p):
-        Z = sparse.csr_matrix(
-            (factor.values[:, a], factor.codes, indptr),
-            shape=(n, factor.levels),
-            copy=False,
-        )
-        out[:, a, :] = np.asarray(Z.T @ dense)
+    for a, Zt in enumerate(factor.transposed):
+        out[:, a, :] = np.asarray(Zt @ dense)
     return out
 
 
@@ -238,6 +232,13 @@ def cross_products(factors: Sequence[Factor], X: Array, y: Array) -> CrossProduc
         All already multiplied by the square roots of the weights.
     """
     return pattern(factors).cross_products(np.column_stack([X, y]))
+
+
+def rows_times(rows: Array, stack: Array) -> Array:
+    """``rows @ stack_i`` for a stack (k, p, q), with i last: shape (l, q, k)."""
+    k, p, q = stack.shape
+    flat = rows @ stack.transpose(1, 2, 0).reshape(p, q * k)
+    return flat.reshape(len(rows), q, k)
 
 
 def by_rows(stack: Array) -> Array:

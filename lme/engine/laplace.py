@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.engine.crossproducts import by_rows, multiply
+from lme.engine.crossproducts import by_rows, multiply, rows_times
 from lme.engine.pirls import Modes, Pirls, Problem
 
 Array = NDArray[np.float64]
@@ -301,7 +301,7 @@ class Laplace:
             Q = at.adjoints[f][slot.columns, slot.columns] - part.T @ part
             change = J @ lam.T
             change = change + change.transpose(0, 2, 1)
-            c = np.tensordot(part, change, axes=([1], [1])).transpose(0, 2, 1)
+            c = rows_times(part, change)
             columns[f][:, slot.columns, slot.theta] = c
             QJ = (Q @ J).reshape(len(J), -1)
             second[slot.theta, slot.theta] = 2.0 * J.reshape(len(J), -1) @ QJ.T

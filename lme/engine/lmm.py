@@ -21,6 +21,7 @@ from lme.engine.crossproducts import (
     cross_products,
     multiply,
     project,
+    rows_times,
 )
 from lme.engine.decompositions import orthonormal
 from lme.engine.kernel import Kernel
@@ -51,6 +52,8 @@ class Problem:
     factors, template : see `relcov`
     cross : CrossProducts
         Of the factors, `basis` and the least-squares residual.
+    shared : dict
+        What depends on the design alone, kept from refit to refit.
     """
 
     y: Array
@@ -64,6 +67,7 @@ class Problem:
     factors: tuple[Factor, ...]
     template: Template
     cross: CrossProducts
+    shared: dict[str, object] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -207,9 +211,8 @@ class Criterion:
         problem, template = self.problem, self.problem.template
         lambdas = template.lambdas(theta)
         schur = self.kernel.factor(lambdas)
-        bad = Evaluation(theta, np.inf, np.full(theta.size, np.nan), self)
         if schur is None:
-            return bad
+            return self._nothing(theta)
         p, H = problem.p, schur.matrix
         weights = np.zeros((p + 1, p + 1))
         log_RX = 0.0
@@ -219,7 +222,7 @@ class Criterion:
         if p:
             RX, info = lapack.dpotrf(H[:p, :p], lower=0, clean=1)
             if info != 0:
-                return bad
+                return self._nothing(theta)
             beta, _ = lapack.dpotrs(RX, H[:p, p], lower=0)
             r2 -= float(H[:p, p] @ beta)
             w[:p] = -beta
@@ -228,7 +231,7 @@ class Criterion:
                 half, _ = lapack.dtrtri(RX, lower=0)
                 weights[:p, :p] = half @ half.T
         if not r2 > 0.0:
-            return bad
+            return self._nothing(theta)
         value = schur.logdet + log_RX + self.df * np.log(r2) + self.constant
         out = Evaluation(
             theta,
@@ -244,10 +247,14 @@ class Criterion:
         )
         self._held = out
         if gradient:
-            weights += (self.df / r2) * np.outer(w, w)
+            weights += (self.df / r2) * (w[:, None] * w)
             out.adjoints = self.kernel.adjoint(weights)
             out.gradient = self._pull_back(out)
         return out
+
+    def _nothing(self, theta: Array) -> Evaluation:
+        """What stands for a point without a value."""
+        return Evaluation(theta, np.inf, np.full(theta.size, np.nan), self)
 
     def _pull_back(self, at: Evaluation) -> Array:
         """Gradient in theta from the adjoints of ``lambda lambda'``."""
@@ -303,7 +310,7 @@ class Criterion:
             part = d[slot.factor][:, slot.columns]
             change = J @ lam.T
             change = change + change.transpose(0, 2, 1)
-            c = np.tensordot(part, change, axes=([1], [1])).transpose(0, 2, 1)
+            c = rows_times(part, change)
             columns[slot.factor][:, slot.columns, slot.theta] = c
             score[slot.theta] = np.einsum("lp,lpk->k", part, c)
             QJ = (Q @ J).reshape(len(J), -1)
@@ -323,4 +330,5 @@ class Criterion:
             half, _ = lapack.dtrtrs(at.RX, XV, lower=0, trans=1)
             information -= half.T @ half
         s = self.df / at.r2
-        return s * information - (s * s / self.df) * np.outer(score, score) + second
+        square = score[:, None] * score
+        return s * information - (s * s / self.df) * square + second

@@ -6,6 +6,8 @@ factor of two of the optimum saves about half of them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,17 +21,61 @@ Array = NDArray[np.float64]
 _SHRINK = 4.0
 
 
+@dataclass(frozen=True, slots=True)
+class Equations:
+    """What the moment equations take from the design; the response is not in it.
+
+    Attributes
+    ----------
+    weights : list of (l, p, p) arrays
+        ``W_f = (Z_f'Z_f + c I)^-1``.
+    noise : list of (p, p) arrays
+        ``sum_j W_j A_j W_j``.
+    products : (K, K) array
+        ``|W_f Z_f' N Z_g|^2``, Frobenius norms.
+    own : (K,) array
+        ``|W_f Z_f' N|^2``.
+    """
+
+    weights: list[Array]
+    noise: list[Array]
+    products: Array
+    own: Array
+
+
 def start(problem: Problem) -> Array:
     """Moment estimates of theta of a linear model in the internal basis, (k,).
 
     The residual variance comes from sweeping out the group means of one factor after
     the other.
     """
+    found = problem.shared.get("moments")
+    known = found if isinstance(found, Equations) else equations(problem.cross)
+    problem.shared["moments"] = known
     sigma2 = _swept_variance(problem)
-    return estimate(problem.cross, problem.template, problem.n, sigma2)
+    return estimate(problem.cross, problem.template, problem.n, sigma2, known)
 
 
-def estimate(cross: CrossProducts, template: Template, n: int, sigma2: float) -> Array:
+def equations(cross: CrossProducts) -> Equations:
+    """Coefficients of the moment equations of a design."""
+    weights: list[Array] = [
+        np.asarray(np.linalg.inv(A + _SHRINK * np.eye(A.shape[1])), dtype=np.float64)
+        for A in cross.diagonal
+    ]
+    noise: list[Array] = [
+        (W @ A @ W).sum(axis=0) for W, A in zip(weights, cross.diagonal, strict=True)
+    ]
+    products, own = _projected_products(cross, weights, noise)
+    return Equations(weights, noise, products, own)
+
+
+def estimate(
+    cross: CrossProducts,
+    template: Template,
+    n: int,
+    sigma2: float,
+    known: Equations | None = None,
+) -> Array:
     """Moment estimates of theta at a given residual variance, (k,).
 
     Parameters
@@ -40,32 +86,33 @@ def estimate(cross: CrossProducts, template: Template, n: int, sigma2: float) ->
     n : int
         Number of rows.
     sigma2 : float
+    known : Equations, optional
+        Those of the design, when they are at hand.
 
     Notes
     -----
-    With N the projection orthogonal to X, ``Z_f`` the columns of factor f
-    and ``W_f = (Z_f'Z_f + c I)^-1``, which shrinks as modes are, ``r_f = W_f Z_f'N y``
-    has ``E |r_f|^2 = sum_g t_g |W_f Z_f' N Z_g|^2 + sigma^2 |W_f Z_f' N|^2`` where
-    ``t_g`` is the mean variance of factor g: K linear equations (a MINQUE; Rao 1971,
+    With N the projection orthogonal to X, ``Z_f`` the columns of factor f and ``W_f``
+    the weights, which shrink as modes are, ``r_f = W_f Z_f'N y`` has ``E |r_f|^2 =
+    sum_g t_g |W_f Z_f' N Z_g|^2 + sigma^2 |W_f Z_f' N|^2`` where ``t_g`` is the mean
+    variance of factor g: K linear equations (a MINQUE; Rao 1971,
     doi:10.1016/0047-259X(71)90019-4). Each estimate is kept away from zero, where the
     criterion is stationary in theta.
     """
-    weights: list[Array] = [
-        np.asarray(np.linalg.inv(A + _SHRINK * np.eye(A.shape[1])), dtype=np.float64)
-        for A in cross.diagonal
+    known = known or equations(cross)
+    products, noise = known.products, known.noise
+    sums = [
+        W @ dense[:, :, -1:]
+        for W, dense in zip(known.weights, cross.dense, strict=True)
     ]
-    sums = [W @ dense[:, :, -1:] for W, dense in zip(weights, cross.dense, strict=True)]
-    noise = [W @ A @ W for W, A in zip(weights, cross.diagonal, strict=True)]
-    products, own = _projected_products(cross, weights, noise)
     moments = np.array([float(np.vdot(r, r)) for r in sums])
-    variances = _nonnegative(products, moments - sigma2 * own) / sigma2
+    variances = _nonnegative(products, moments - sigma2 * known.own) / sigma2
     theta = np.empty(template.size)
     for slot in template.slots:
         f = slot.factor
-        p = noise[f].shape[1]
+        p = len(noise[f])
         r = sums[f][:, :, 0]
         rest = moments[f] / sigma2 - products[f, f] * variances[f]
-        shape = noise[f].sum(axis=0) / max(float(np.einsum("laa->", noise[f])), 1e-300)
+        shape = noise[f] / max(float(np.trace(noise[f])), 1e-300)
         S = (r.T @ r / sigma2 - rest * shape) * p / products[f, f]
         S = S[slot.columns, slot.columns]
         values, vectors = np.linalg.eigh(S)
@@ -123,7 +170,7 @@ def _projected_products(
         WD = weights[f] @ columns[f]
         inner = by_rows(WD)
         inner = inner.T @ inner
-        own[f] = float(np.einsum("laa->", noise[f])) - float(np.trace(inner))
+        own[f] = float(np.trace(noise[f])) - float(np.trace(inner))
         for g in range(K):
             if f == g:
                 WA = weights[f] @ cross.diagonal[f]
