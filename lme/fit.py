@@ -15,6 +15,7 @@ from lme.convergence import Verdict, judge
 from lme.engine import lmm
 from lme.engine.choice import choose
 from lme.engine.lmm import Criterion, Evaluation, Problem
+from lme.engine.threads import suited_threads
 from lme.errors import (
     ConvergenceWarning,
     FitError,
@@ -217,7 +218,8 @@ def _fit_problem(
             criterion.evaluate, theta, control, options["verbose"], even
         )
 
-    outcome = search(linear_start(problem, start))
+    with suited_threads(problem.cross.sizes):
+        outcome = search(linear_start(problem, start))
     if outcome.status == "no start":
         raise FitError(
             "The criterion is not a finite number at the start of the search.",

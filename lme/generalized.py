@@ -15,6 +15,7 @@ from lme.convergence import Verdict, judge
 from lme.engine import pirls
 from lme.engine.laplace import Evaluation, Laplace
 from lme.engine.quadrature import Quadrature
+from lme.engine.threads import suited_threads
 from lme.errors import (
     ConvergenceWarning,
     FitError,
@@ -268,13 +269,15 @@ def _fit(
     if problem.family.extra is not None:
         psi = np.append(psi, problem.family.start_extra(problem.y, problem.weights))
         even = np.append(even, False)
-    outcome = OPTIMIZERS[options["optimizer"]](
-        criterion.evaluate,
-        psi,
-        control_from(options["control"]),
-        options["verbose"],
-        even,
-    )
+    sizes = [f.levels * f.values.shape[1] for f in problem.factors]
+    with suited_threads(sizes):
+        outcome = OPTIMIZERS[options["optimizer"]](
+            criterion.evaluate,
+            psi,
+            control_from(options["control"]),
+            options["verbose"],
+            even,
+        )
     offset = 0 if nAGQ == 0 else problem.p
     point = outcome.point
     if np.isfinite(point.value):
