@@ -13,7 +13,9 @@ from lme.errors import DataError, DataTypeError, OptionError, near
 from lme.formula.records import Design, RandomTerm
 
 Floats = NDArray[np.float64]
+
 STRUCTURES = ("us", "diag")
+_NEW = "The new response"
 
 
 def design_from_arrays(
@@ -124,24 +126,51 @@ def response_of(design: Design, y: Any) -> Floats:
         If the length fits neither, or values are not finite numbers.
     """
     n, rows = len(design.index), len(design.full_index)
+    if isinstance(y, pd.Series):
+        _check_index(design, y)
     values = np.asarray(y)
+    if values.dtype.kind == "c":
+        raise DataTypeError(
+            "The new response holds complex numbers.", "Expected real numbers."
+        )
     if values.ndim == 1 and values.size == rows != n:
         values = values[design.kept]
     if values.shape != (n,):
         lengths = f"{n}" if rows == n else f"{n} (rows used) or {rows} (all rows)"
         raise DataError(
-            f"The new response has shape {values.shape}.",
+            f"{_NEW} has shape {values.shape}.",
             f"It must have one value a row: {lengths}.",
             "Refit the columns of a matrix one by one." if values.ndim == 2 else "",
         )
-    return _numbers("The new response", values, 1)
+    return _numbers(_NEW, values, 1)
+
+
+def _check_index(design: Design, y: pd.Series[Any]) -> None:
+    """Refuse a series with the labels of the rows, but in another order."""
+    index = design.index if len(y) == len(design.index) else design.full_index
+    if len(y) != len(index) or y.index.equals(index):
+        return
+    # A series with labels of its own, such as those of a simulation, goes by position.
+    if y.index.sort_values().equals(index.sort_values()):
+        raise DataError(
+            "The new response has the labels of the rows in another order.",
+            "Expected the rows' order, or a plain array.",
+            "Pass y.reindex(result.fittedvalues.index) or y.to_numpy().",
+        )
 
 
 def _numbers(name: str, values: Any, ndim: int, n: int | None = None) -> Floats:
-    """`values` as floats of the right shape, finite."""
+    """`values` as floats of the right shape, finite; a copy.
+
+    The caller may change the arrays later, and the model must stay what it was.
+    """
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
+        if name == _NEW:
+            raise DataTypeError(
+                f"{_NEW} is not numeric.", "Expected numbers, one for each row."
+            ) from None
         raise DataTypeError(
             f"{name} is not numeric.",
             "Matrices hold numbers; text and categories need a formula.",
@@ -165,6 +194,12 @@ def _numbers(name: str, values: Any, ndim: int, n: int | None = None) -> Floats:
             "All must have one row an observation.",
         )
     bad = ~np.isfinite(array)
+    if bad.any() and name == _NEW:
+        raise DataError(
+            f"{_NEW} has {int(bad.sum())} missing or infinite values.",
+            "Every row that the model uses needs a number.",
+            "To leave rows out, use update(data=...).",
+        )
     if bad.any():
         raise DataError(
             f"{name} has {int(bad.sum())} missing or infinite values.",

@@ -175,7 +175,7 @@ def as_function(name: str, thing: Transform | Callable[..., Any]) -> Function:
             raise
         except Exception as error:
             raise FormulaError(
-                f"The function {name}() raised {type(error).__name__}: {error}",
+                f"The function {name}() raised {type(error).__name__}: {error}.",
                 remedy="It is not part of lme; see where it was defined.",
             ) from error
 

@@ -184,9 +184,15 @@ def severities(checks: str | Mapping[str, str] | None) -> dict[str, str]:
         return {name: check.default for name, check in CHECKS.items()}
     if isinstance(checks, str):
         return dict.fromkeys(CHECKS, _severity(checks))
+    if not isinstance(checks, Mapping):
+        raise OptionError(
+            f"checks is of type {type(checks).__name__}.",
+            "Expected a severity for all checks, or a mapping such as"
+            " {'rank': 'stop'}.",
+        )
     found = {name: check.default for name, check in CHECKS.items()}
     aliases = {check.lme4: name for name, check in CHECKS.items()}
-    for name, severity in dict(checks).items():
+    for name, severity in checks.items():
         # lme4's names may be written with underscores, and without "check".
         dotted = str(name).replace("_", ".")
         ours = aliases.get(dotted) or aliases.get(f"check.{dotted}", name)

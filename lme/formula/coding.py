@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from lme.errors import DesignError, FormulaError, near
+from lme.errors import DesignError, FormulaError, LMEError, near
 from lme.formula.polynomials import orthonormal
 
 MAX_LEVELS = 10_000
@@ -193,7 +193,7 @@ def contrast_matrix(
             "Make it a grouping factor, as in (1 | f).",
         )
     if isinstance(spec, pd.DataFrame):
-        spec = (spec.to_numpy(), tuple(map(str, spec.columns)))
+        spec = (_rows_by_level(spec, levels), tuple(map(str, spec.columns)))
     if spec is None:
         spec = "poly" if ordered else "treatment"
     if isinstance(spec, str):
@@ -206,8 +206,31 @@ def contrast_matrix(
     return completed(cast(ArrayLike, spec), None, levels)
 
 
+def _rows_by_level(frame: pd.DataFrame, levels: Sequence[str]) -> Any:
+    """The rows of a contrast frame in the order of the levels that label them."""
+    labels = [str(label) for label in frame.index]
+    if sorted(labels) == sorted(levels):
+        return frame.to_numpy()[[labels.index(level) for level in levels]]
+    if isinstance(frame.index, pd.RangeIndex):
+        return frame.to_numpy()
+    raise DesignError(
+        f"The rows of a contrast frame are labelled {', '.join(labels[:8])}.",
+        f"Expected the levels {', '.join(levels[:8])}, in any order.",
+        "Label the rows by the levels, or pass a plain array.",
+    )
+
+
 def _called(spec: Callable[..., Any], levels: Sequence[str]) -> Any:
-    result = spec(tuple(levels))
+    try:
+        result = spec(tuple(levels))
+    except LMEError:
+        raise
+    except Exception as error:
+        raise DesignError(
+            f"A contrast function raised {type(error).__name__}: {error}.",
+            "It is called with one argument, the tuple of the levels.",
+            f"It must return a matrix with {len(levels)} rows.",
+        ) from error
     if result is None or isinstance(result, str) or callable(result):
         raise DesignError(
             f"A contrast function returned {result!r}.",

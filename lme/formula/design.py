@@ -120,6 +120,8 @@ def build_design(
     sample = complete_cases(nodes, scope, subset, na_action, arguments)
     sample.warn_all(FormulaWarning, parsed.warnings)
 
+    if isinstance(parsed.left, Name):
+        table.refuse_date(parsed.left.name)
     response = read_response(
         parsed.response, sample.raw(parsed.left), family, sample.index
     )

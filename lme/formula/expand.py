@@ -203,7 +203,12 @@ class _Algebra:
         if node.name == "NULL":
             return []
         if node.name in ("NA", "NaN", "Inf"):
-            raise self.error(node, f"{node.name} is not a term.")
+            raise self.error(
+                node,
+                f"{node.name} is not a term.",
+                "Terms are columns and expressions of columns.",
+                "Put the name of a column between backticks.",
+            )
         return [self.variable(node)]
 
     def constant(self, node: Number) -> list[int]:

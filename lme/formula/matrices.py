@@ -301,9 +301,11 @@ def check_finite(name: str, value: Value, index: Any) -> None:
             ~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
         )
         if len(infinite):
+            label = index[infinite[0]]
+            label = label.item() if isinstance(label, np.generic) else label
             raise DataError(
                 f"{name} is infinite or not a number in {len(infinite)} row(s), the"
-                f" first is the row {index[infinite[0]]!r}.",
+                f" first is the row {label!r}.",
                 "Expected finite numbers.",
                 "Remove these rows, or change the transformation.",
             )

@@ -193,9 +193,14 @@ class _Parser:
                 "Check the parentheses: one is closed that was never opened,"
                 " or an operand is missing before it."
             )
+        elif found == "|" and not remedy:
+            remedy = "A random term is (columns | group), such as (1 | g)."
+        elif token.kind != "op" and not remedy:
+            remedy = "Put an operator such as ~, + or | before it."
         return FormulaError(
             f"Unexpected {found!r} in the formula.",
-            remedy=remedy,
+            "" if remedy else "Expected a name, a number or a parenthesis here.",
+            remedy,
             text=self.text,
             position=token.start,
             length=len(found),

@@ -209,7 +209,7 @@ def selected_rows(subset: Any, scope: Scope) -> NDArray[np.intp] | None:
     if isinstance(subset, pd.Series):
         subset = _array_argument("subset", subset, scope)
     array = np.asarray(subset)
-    if array.dtype.kind == "O":
+    if array.dtype.kind == "O" and array.ndim == 1:
         array = np.array([False if v is None or v is pd.NA else v for v in array])
     if array.dtype.kind == "b" and array.shape == (nrow,):
         return np.flatnonzero(array)
@@ -221,7 +221,10 @@ def selected_rows(subset: Any, scope: Scope) -> NDArray[np.intp] | None:
             )
         positions: NDArray[np.intp] = np.arange(nrow, dtype=np.intp)[array]
         return positions
+    found = f"an array of shape {array.shape} and type {array.dtype}"
+    if not array.ndim:
+        found = f"of type {type(subset).__name__}"
     raise DataTypeError(
-        f"subset is an array of shape {array.shape} and type {array.dtype}.",
+        f"subset is {found}.",
         f"Expected {nrow} bools, positions, a slice, or an expression such as 'x > 0'.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lme.errors import FormulaError, near
+from lme.errors import DataTypeError, FormulaError, near
 from lme.formula.bars import expand_double_bars, is_algebra, is_bar, remove_bars
 from lme.formula.expand import expand
 from lme.formula.parser import parse
@@ -51,6 +51,11 @@ def revise(old: str, new: str) -> str:
     >>> revise("y ~ x + z + (1 | g)", "log(.) ~ .^2 - 1")
     'log(y) ~ 0 + x + z + (1 | g) + x:z'
     """
+    if not isinstance(new, str):
+        raise DataTypeError(
+            f"The change of the formula is of type {type(new).__name__}.",
+            "Expected text such as '. ~ . + x'.",
+        )
     old_left, old_right = _sides(old)
     left, right = _sides(new)
     old_right = expand_double_bars(old_right, old)

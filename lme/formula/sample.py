@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -111,7 +112,9 @@ def complete_cases(
     lost: NDArray[np.bool_] | None = None
     culprits: dict[str, int] = {}
     created: list[str] = []
-    with np.errstate(all="ignore"):
+    notes = warnings.catch_warnings(record=True)
+    with np.errstate(all="ignore"), notes as caught:
+        warnings.simplefilter("always", LMEWarning)
         for name, node in {deparse(node): node for node in nodes}.items():
             absent = _absent(scope.value(node))
             if absent is None:
@@ -146,6 +149,14 @@ def complete_cases(
         )
     used = full_index if kept.all() else full_index[kept]
     sample = Sample(scope, rows, used, full_index, kept, dropped)
+    for note in caught:
+        if isinstance(note.message, LMEWarning):
+            sample.warnings.append(note.message)
+        else:
+            # From a function of the user's own.
+            warnings.warn_explicit(
+                note.message, note.category, note.filename, note.lineno
+            )
     sample.warn_all(DataWarning, tuple(created))
     return sample
 

@@ -52,6 +52,11 @@ _REMEDIES = {
     '"': "Close the quotation mark.",
     "'": "Close the quotation mark.",
     "#": "Comments are not part of the formula language.",
+    "\u223c": "It looks like ~ but is another character. Type ~ instead.",
+    "\u2223": "It looks like | but is another character. Type | instead.",
+    "\u2212": "It looks like - but is another character. Type - instead.",
+    "\u2217": "It looks like * but is another character. Type * instead.",
+    "\u2013": "It looks like - but is another character. Type - instead.",
 }
 
 

@@ -162,3 +162,26 @@ def test_errors(spec, levels, message):
 def test_unknown_name():
     with pytest.raises(FormulaError, match=r"no contrast function 'contr.summ'.*'sum'"):
         contrast_matrix("contr.summ", LEVELS)
+
+
+def test_rows_of_a_contrast_frame_go_by_the_levels_that_label_them():
+    wanted = np.vstack([np.eye(3), -np.ones(3)])
+    frame = pd.DataFrame(wanted, index=list(LEVELS), columns=list("uvw"))
+    for given in (frame, frame.loc[["d", "b", "a", "c"]]):
+        matrix, names = contrast_matrix(given, LEVELS)
+        np.testing.assert_array_equal(matrix, wanted)
+        assert names == ("u", "v", "w")
+    matrix, _ = contrast_matrix(frame.reset_index(drop=True), LEVELS)
+    np.testing.assert_array_equal(matrix, wanted)
+    with pytest.raises(DesignError, match="labelled a, b, c, e"):
+        contrast_matrix(frame.rename(index={"d": "e"}), LEVELS)
+
+
+def test_a_contrast_function_that_fails_is_an_error_of_the_design():
+    def number_only(k):
+        return np.eye(k)[:, 1:]
+
+    with pytest.raises(DesignError, match=r"raised TypeError.*tuple of the levels"):
+        contrast_matrix(number_only, LEVELS)
+    with pytest.raises(DesignError, match="raised ZeroDivisionError"):
+        contrast_matrix(lambda levels: 1 / 0, LEVELS)

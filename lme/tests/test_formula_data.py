@@ -21,7 +21,8 @@ from lme.errors import (
     OptionError,
 )
 from lme.formula import build_design
-from lme.formula.arrays import design_from_arrays
+from lme.formula.arrays import design_from_arrays, response_of
+from lme.formula.checks import severities
 from lme.formula.revision import revise
 from lme.formula.selection import select_random
 
@@ -685,3 +686,70 @@ def test_arrays_have_no_recipe_for_new_data(data):
     from_arrays = design_from_arrays(data["y"], data[["x"]], data["g"])
     with pytest.raises(DesignError, match="made from arrays"):
         from_arrays.new(data)
+
+
+def test_warnings_of_functions_are_kept(data):
+    with pytest.warns(DataWarning, match="df = 2") as caught:
+        design = build_design("y ~ bs(x, df = 2) + (1 | b)", data)
+    assert [str(w) for w in design.warnings] == [str(caught[0].message)]
+
+
+def test_other_warnings_of_a_users_function_reach_the_user(data):
+    def old(x):
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        return x + 1
+
+    with pytest.warns(DeprecationWarning, match="old"):
+        design = build_design("y ~ old(x) + (1 | b)", data, context={"old": old})
+    assert not design.warnings
+
+
+def test_subset_of_a_wrong_kind(data):
+    with pytest.raises(DataTypeError, match="subset is of type function"):
+        build_design("y ~ x + (1 | b)", data, subset=lambda d: d["x"] > 0)
+
+
+def test_checks_of_a_wrong_kind():
+    with pytest.raises(OptionError, match="of type int"):
+        severities(3)
+
+
+def test_a_response_of_dates_is_called_so(data):
+    data["when"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(range(N), unit="D")
+    with pytest.raises(DataTypeError, match="dates or times"):
+        build_design("when ~ x + (1 | b)", data)
+
+
+def test_rows_are_labelled_without_numpy(data):
+    data = data.reset_index(drop=True)
+    data.loc[0, "x"] = np.nan
+    data.loc[2, "x"] = np.inf
+    with pytest.raises(DataError, match=r"the row 2\."):
+        build_design("y ~ x + (1 | b)", data)
+
+
+def test_arrays_of_the_user_may_change_later():
+    rng = np.random.default_rng(1)
+    y, X, w = rng.normal(size=N), rng.normal(size=(N, 2)), np.ones(N)
+    design = design_from_arrays(y, X, np.arange(N) % 5, weights=w, offset=w)
+    new = rng.normal(size=N)
+    again = response_of(design, new)
+    for mine, yours in [(design.y, y), (design.X, X), (design.weights, w)]:
+        assert not np.shares_memory(mine, yours)
+    assert not np.shares_memory(design.offset, w)
+    assert not np.shares_memory(again, new)
+
+
+def test_a_new_response_with_shuffled_labels_is_refused(data):
+    design = build_design("y ~ x + (1 | b)", data)
+    np.testing.assert_array_equal(response_of(design, data["y"]), data["y"])
+    other = pd.Series(data["z"].to_numpy(), index=[f"s{i}" for i in range(N)])
+    np.testing.assert_array_equal(response_of(design, other), data["z"])
+    with pytest.raises(DataError, match="another order"):
+        response_of(design, data["y"][::-1])
+    with pytest.raises(DataTypeError, match="complex"):
+        response_of(design, data["y"].to_numpy() + 1j)
+    with pytest.raises(DataTypeError, match=r"new response is not numeric\. Expected"):
+        response_of(design, ["a"] * N)
+    with pytest.raises(DataError, match="update"):
+        response_of(design, [np.nan] * N)

@@ -427,3 +427,32 @@ def calls(children):
 )
 def test_any_calls(call, rest):
     design_or_error(f"y ~ {call}" + rest.format(call))
+
+
+@pytest.mark.parametrize(
+    "text, place, remedy",
+    [
+        ("y x + (1 | g)", 2, "operator such as ~"),
+        ("y ~ x + (| g)", 9, r"such as \(1 \| g\)"),
+        ("y ~ x + (1 ||| g)", 13, r"such as \(1 \| g\)"),
+        ("y ~ x + * z", 8, "Expected a name"),
+        ("y \u223c x + (1 | g)", 2, "Type ~ instead"),
+        ("y ~ x + (1 \u2223 g)", 11, r"Type \| instead"),
+    ],
+)
+def test_every_unexpected_character_comes_with_a_remedy(text, place, remedy):
+    with pytest.raises(FormulaError, match=remedy) as caught:
+        parse(text)
+    assert caught.value.position == place
+
+
+@pytest.mark.parametrize("name", ["NA", "NaN", "Inf"])
+def test_missing_and_infinite_constants_are_no_terms(name):
+    with pytest.raises(FormulaError, match="Terms are columns") as caught:
+        parse_formula(f"y ~ {name} + (1 | g)")
+    assert caught.value.position == 4
+
+
+def test_a_change_of_a_formula_is_text():
+    with pytest.raises(DataTypeError, match="of type int"):
+        revise("y ~ x + (1 | g)", 3)
