@@ -169,6 +169,18 @@ class Modes:
     iterations: int
 
 
+@dataclass(slots=True)
+class _State:
+    """One iterate."""
+
+    gamma: Array
+    u: list[Array]
+    b: list[Array]
+    eta: Array
+    at: Pointwise
+    value: float
+
+
 class Pirls:
     """Finds modes for one problem; keeps the kernel from call to call."""
 
@@ -196,15 +208,21 @@ class Pirls:
             data_term=problem.data_term,
         )
 
-    def penalized(
-        self, gamma: Array, b: list[Array], u: list[Array], extra: float, order: int
-    ) -> tuple[Array, Pointwise, float]:
+    def _state(
+        self,
+        gamma: Array,
+        u: list[Array],
+        lambdas: Sequence[Array],
+        extra: float,
+        order: int,
+    ) -> _State:
         """Linear predictor, its pointwise functions, and ``sum dev + |u|^2``."""
         problem = self.problem
+        b = [v @ lam.T for v, lam in zip(u, lambdas, strict=True)]
         eta = problem.offset + problem.basis @ gamma + problem.spread(b)
         at = self.pointwise(eta, extra, order)
         value = float(at.deviance.sum()) + sum(float(np.vdot(v, v)) for v in u)
-        return eta, at, value if np.isfinite(value) else np.inf
+        return _State(gamma, u, b, eta, at, value if np.isfinite(value) else np.inf)
 
     def solve(
         self,
@@ -230,81 +248,109 @@ class Pirls:
             Minimise over the coefficients too (`nAGQ = 0`).
         """
         problem = self.problem
-        b = [v @ lam.T for v, lam in zip(u, lambdas, strict=True)]
-        eta, at, value = self.penalized(gamma, b, u, extra, 1)
-        if not np.isfinite(value):
-            u = [np.zeros_like(v) for v in u]
-            b = u
-            eta, at, value = self.penalized(gamma, b, u, extra, 1)
-            if not np.isfinite(value):
+        order = 1 if problem.family.canonical else 2
+        here = self._state(gamma, u, lambdas, extra, order)
+        if not np.isfinite(here.value):
+            zeros = [np.zeros_like(v) for v in u]
+            here = self._state(gamma, zeros, lambdas, extra, order)
+            if not np.isfinite(here.value):
                 return None
-        iterations = 0
-        while iterations < _MAX_ITERATIONS:
+        iterations, done = 0, False
+        while not done and iterations < _MAX_ITERATIONS:
             iterations += 1
-            step = self._newton(gamma, lambdas, u, b, eta, at, joint)
-            if step is None:
+            found = self._descend(here, lambdas, extra, order, joint)
+            if found is None:
                 return None
-            new_gamma, new_u, decrement = step
-            done = decrement < _TOLERANCE
-            factor = 1.0
-            for _ in range(_MAX_HALVINGS):
-                try_gamma = gamma + factor * (new_gamma - gamma)
-                try_u = [
-                    old + factor * (new - old)
-                    for old, new in zip(u, new_u, strict=True)
-                ]
-                try_b = [v @ lam.T for v, lam in zip(try_u, lambdas, strict=True)]
-                try_eta, try_at, try_value = self.penalized(
-                    try_gamma, try_b, try_u, extra, 2 if done else 1
-                )
-                # Rounding must not look like an increase near the minimum.
-                if try_value <= value + 1e-10 * (1.0 + abs(value)):
-                    break
-                factor *= 0.5
-            else:
-                return None
-            gamma, u, b = try_gamma, try_u, try_b
-            eta, at, value = try_eta, try_at, try_value
-            if done:
-                break
+            here, done = found
+        eta, at = here.eta, here.at
         if at.dW.size == 0:
             at = self.pointwise(eta, extra, 2)
         cross = problem.pattern.cross_products(problem.empty, at.W)
         schur = self.load(cross).factor(lambdas)
         if schur is None:
             return None
-        return Modes(gamma, u, b, eta, at, value, cross, schur.logdet, iterations)
+        return Modes(
+            here.gamma,
+            here.u,
+            here.b,
+            eta,
+            at,
+            here.value,
+            cross,
+            schur.logdet,
+            iterations,
+        )
+
+    def _descend(
+        self,
+        here: _State,
+        lambdas: Sequence[Array],
+        extra: float,
+        order: int,
+        joint: bool,
+    ) -> tuple[_State, bool] | None:
+        """One step with halving, and whether it was the last; None when stuck.
+
+        Newton steps with the observed weights converge quadratically; where these do
+        not give a minimum, Fisher's do, by a constant factor each.
+        """
+        canonical = self.problem.family.canonical
+        attempts = [here.at.W] if canonical else [here.at.Wo, here.at.W]
+        for number, weights in enumerate(attempts):
+            step = self._newton(here, lambdas, weights, joint)
+            if step is None:
+                continue
+            gamma, u, decrement = step
+            fisher = number == len(attempts) - 1 and not canonical
+            done = decrement < _TOLERANCE * (1e-6 if fisher else 1.0)
+            factor = 1.0
+            for _ in range(_MAX_HALVINGS):
+                there = self._state(
+                    here.gamma + factor * (gamma - here.gamma),
+                    [
+                        old + factor * (new - old)
+                        for old, new in zip(here.u, u, strict=True)
+                    ],
+                    lambdas,
+                    extra,
+                    2 if done else order,
+                )
+                # Armijo's condition; rounding must not look like an increase.
+                noise = 1e-10 * (1.0 + abs(here.value))
+                slack = noise if decrement < noise else 0.0
+                if there.value <= here.value - 1e-4 * factor * decrement + slack:
+                    return there, done
+                factor *= 0.5
+        return None
 
     def _newton(
-        self,
-        gamma: Array,
-        lambdas: Sequence[Array],
-        u: list[Array],
-        b: list[Array],
-        eta: Array,
-        at: Pointwise,
-        joint: bool,
+        self, here: _State, lambdas: Sequence[Array], weights: Array, joint: bool
     ) -> tuple[Array, list[Array], float] | None:
-        """The next point by weighted least squares, and the squared decrement."""
+        """The next point by weighted least squares, and the squared decrement.
+
+        None when the weights do not give a direction of descent.
+        """
         problem = self.problem
-        score = -0.5 * at.g
+        gamma, u = here.gamma, here.u
+        score = -0.5 * here.at.g
         columns = problem.empty
         if joint:
             # The working response is never divided by W, which may vanish.
             columns = problem.basis
-        cross = problem.pattern.cross_products(columns, at.W)
+        cross = problem.pattern.cross_products(columns, weights)
         kernel = self.load(cross)
-        schur = kernel.factor(lambdas)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            schur = kernel.factor(lambdas)
         if schur is None:
             return None
         gathered = problem.gather(score)
-        Zb = problem.spread(b)
-        rhs = [r[:, :, None] for r in problem.gather(score + at.W * Zb)]
+        Zb = problem.spread(here.b)
+        rhs = [r[:, :, None] for r in problem.gather(score + weights * Zb)]
         change = np.zeros(gamma.size)
         decrement = 0.0
         if joint and gamma.size:
             solved = kernel.solve(rhs)
-            right = problem.basis.T @ (score + at.W * Zb)
+            right = problem.basis.T @ (score + weights * Zb)
             for D, s in zip(cross.dense, solved, strict=True):
                 right = right - by_rows(D).T @ s.ravel()
             RX, info = lapack.dpotrf(schur.matrix, lower=0)
@@ -317,10 +363,12 @@ class Pirls:
             ]
             decrement += float(change @ (problem.basis.T @ score))
         b_new = [modes[:, :, 0] for modes in kernel.solve(rhs)]
-        Ab = problem.gather(at.W * problem.spread(b_new))
+        Ab = problem.gather(weights * problem.spread(b_new))
         u_new = [
             (r[:, :, 0] - a) @ lam for r, a, lam in zip(rhs, Ab, lambdas, strict=True)
         ]
         for old, new, r, lam in zip(u, u_new, gathered, lambdas, strict=True):
             decrement += float(np.vdot(new - old, r @ lam - old))
+        if not decrement >= -1e-20:
+            return None
         return gamma + change, u_new, abs(decrement)

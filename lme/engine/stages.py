@@ -51,7 +51,11 @@ def eliminate(A: Array, lam: Array) -> tuple[float, Array]:
         C[:, 0] = lam[:, 0] / first[:, None]
         C[:, 1] = (lam[:, 1] - below[:, None] * C[:, 0]) / second[:, None]
         return 2.0 * float(np.log(first * second).sum()), C
-    L = np.linalg.cholesky(D)
+    try:
+        L = np.linalg.cholesky(D)
+    except np.linalg.LinAlgError:
+        # Observed weights of a GLMM can be negative: no minimum here, not a crash.
+        return np.nan, np.broadcast_to(lam.T, D.shape)
     logdet = 2.0 * float(np.log(L[:, index, index]).sum())
     return logdet, np.linalg.solve(L, np.broadcast_to(lam.T, D.shape))
 
