@@ -98,8 +98,6 @@ def build_design(
     """
     _check_options(na_action, random, context)
     parsed = parse_formula(formula)
-    if not parsed.bars and random == "require":
-        raise _no_random_terms(parsed)
     if parsed.left is None:
         raise FormulaError(
             "The formula has no response.",
@@ -113,7 +111,10 @@ def build_design(
     nodes = [parsed.left, *terms.nodes]
     for bar in parsed.bars:
         nodes += [*bar.terms.nodes, *leaves(bar.group)]
+    # Names first: cs(x | g) and x (1 | g) are calls of unknown functions.
     check_names(nodes, scope)
+    if not parsed.bars and random == "require":
+        raise _no_random_terms(parsed)
     weight_values, _ = row_argument("weights", weights, scope)
     offset_values, offset_node = row_argument("offset", offset, scope)
     arguments = {"weights": weight_values, "offset": offset_values}

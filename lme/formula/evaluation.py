@@ -32,6 +32,9 @@ FOREIGN = {
     "s": "There are no smooth terms; ns(x, df = 3) is a natural cubic spline.",
     "ar1": "Covariance structures are us(), diag() and zerocorr().",
     "cs": "Covariance structures are us(), diag() and zerocorr().",
+    "us": "It surrounds a random term, as in us(x | g).",
+    "diag": "It surrounds a random term, as in diag(x | g).",
+    "zerocorr": "It surrounds a random term, as in zerocorr(x | g).",
 }
 """What to write for functions of patsy, mgcv and glmmTMB."""
 
@@ -299,6 +302,12 @@ def unknown_function(node: Call, scope: Scope) -> FormulaError:
             f"{node.function} stands inside an expression.",
             "In a formula it is the bar of a random term.",
             f"Write {doubled[node.function]} for the logical operator.",
+        )
+    if node.function in scope.table:
+        return FormulaError(
+            f"{node.function!r} is a column, but stands before a parenthesis.",
+            "That is the call of a function.",
+            "Put an operator, such as +, between them.",
         )
     last = node.function.rsplit(".", 1)[-1]
     hint = f"Did you mean {last!r}?" if last in known else near(node.function, known)

@@ -753,3 +753,17 @@ def test_a_new_response_with_shuffled_labels_is_refused(data):
         response_of(design, ["a"] * N)
     with pytest.raises(DataError, match="update"):
         response_of(design, [np.nan] * N)
+
+
+@pytest.mark.parametrize(
+    "formula, message",
+    [
+        ("y ~ x (1 | g)", "'x' is a column, but stands before a parenthesis"),
+        ("y ~ cs(x | g)", r"structures are us\(\), diag\(\) and zerocorr\(\)"),
+        ("y ~ zerocorr(x) + (1 | g)", "surrounds a random term"),
+        ("y ~ log(z)", "No random effects terms"),
+    ],
+)
+def test_a_random_term_that_is_none_is_explained(data, formula, message):
+    with pytest.raises(FormulaError, match=message):
+        build_design(formula, data)
