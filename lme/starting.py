@@ -16,6 +16,9 @@ from lme.errors import OptionError, near
 
 Array = NDArray[np.float64]
 
+#: Nodes of a level in all dimensions.
+_MOST_NODES = 1500
+
 
 def linear_start(problem: lmm.Problem, start: Any) -> Array:
     """Start of the search in the internal basis, from the user's theta or moments."""
@@ -126,12 +129,21 @@ def check_quadrature(nAGQ: Any, laplace: str, problem: pirls.Problem) -> None:
         raise OptionError(
             f"nAGQ is {nAGQ}.", "At most 100 nodes are possible.", "25 are plenty."
         )
-    scalar = len(problem.template.slots) == 1 and problem.template.widths == (1,)
-    if nAGQ > 1 and not scalar:
+    widths = problem.template.widths
+    if nAGQ > 1 and (len(widths) != 1 or widths[0] > 3):
         raise OptionError(
-            f"nAGQ is {nAGQ} in a model with other than one scalar random effect.",
-            "nAGQ > 1 is only available for a single, scalar random-effects term.",
+            f"nAGQ is {nAGQ} in a model with {len(widths)} grouping factors and "
+            f"{max(widths)} random effects a level.",
+            "nAGQ > 1 is only available for a single grouping factor with at most 3 "
+            "random effects a level.",
             "Use the Laplace approximation, nAGQ=1.",
+        )
+    if nAGQ > 1 and nAGQ ** widths[0] > _MOST_NODES:
+        most = int(_MOST_NODES ** (1.0 / widths[0]) + 1e-9)
+        raise OptionError(
+            f"nAGQ is {nAGQ} with {widths[0]} random effects a level: "
+            f"{nAGQ ** widths[0]} nodes for each.",
+            f"At most {_MOST_NODES} nodes are possible, nAGQ={most} here.",
         )
     kinds = ("auto", "expected", "observed")
     if laplace not in kinds:

@@ -1,9 +1,9 @@
-"""Adaptive Gauss-Hermite quadrature for one scalar random-effects term.
+"""Adaptive Gauss-Hermite quadrature for one grouping factor.
 
-Each level's integral over its random effect is taken with nodes placed around its
-mode and scaled by the curvature there; one node is the Laplace approximation
-(Pinheiro & Bates 1995, J. Comput. Graph. Stat. 4:12, doi:10.2307/1390625). The
-gradient follows the nodes as they move.
+Each level's integral over its random effects is taken with nodes placed around its
+mode and scaled by the curvature there (products of nodes for vectors); one node is
+the Laplace approximation (Pinheiro & Bates 1995, J. Comput. Graph. Stat. 4:12,
+doi:10.2307/1390625). The gradient follows the nodes as they move.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ from lme.engine.pirls import Modes, Problem
 
 Array = NDArray[np.float64]
 
-#: Rows times nodes that are evaluated at once.
-_CHUNK = 2_000_000
-
 
 @lru_cache(maxsize=32)
 def nodes(count: int) -> tuple[Array, Array]:
@@ -35,8 +32,18 @@ def nodes(count: int) -> tuple[Array, Array]:
     return x, log_w
 
 
+@lru_cache(maxsize=32)
+def grid(count: int, p: int) -> tuple[Array, Array]:
+    """Product nodes (count^p, p) and the sums of their log weights."""
+    x, log_w = nodes(count)
+    axes = np.meshgrid(*[x] * p, indexing="ij")
+    weights = np.meshgrid(*[log_w] * p, indexing="ij")
+    points = np.stack([axis.ravel() for axis in axes], axis=1)
+    return points, np.sum([w.ravel() for w in weights], axis=0)
+
+
 class Quadrature(Laplace):
-    """Adaptive quadrature with `count` nodes; see `Laplace` for the parameters."""
+    """Adaptive quadrature with `count` nodes a dimension; parameters as `Laplace`."""
 
     def __init__(self, problem: Problem, count: int) -> None:
         super().__init__(problem)
@@ -47,15 +54,16 @@ class Quadrature(Laplace):
 
         Notes
         -----
-        Per level ``-2 log(s / sqrt(pi) sum_k w_k exp(x_k^2 - D_k / 2))`` with ``D_k``
-        the penalized deviance at ``u + sqrt(2) s x_k`` and ``s = H^-1/2``.
+        Per level ``-2 log(|S| pi^(-p/2) sum_k w_k exp(|x_k|^2 - D_k / 2))`` with
+        ``D_k`` the penalized deviance at ``u + sqrt(2) S x_k`` and ``S S' = H^-1``.
         """
         out = super().evaluate(psi, gradient=False)
         if out.modes is None:
             return out
         gamma, theta, extra = self.split(psi)
-        lam = float(out.lambdas[0][0, 0])
-        level = _Levels(self.problem, out.modes, gamma, lam, extra, self.count)
+        level = _Levels(
+            self.problem, out.modes, gamma, out.lambdas[0], extra, self.count
+        )
         out.value = float(level.value.sum()) + self.constant(extra)
         if gradient:
             # The curvature model is that of the Laplace approximation.
@@ -75,24 +83,31 @@ class _Levels:
         problem: Problem,
         modes: Modes,
         gamma: Array,
-        lam: float,
+        lam: Array,
         extra: float,
         count: int,
     ) -> None:
         factor = problem.factors[0]
         self.problem, self.modes, self.lam, self.extra = problem, modes, lam, extra
-        self.codes, self.levels = factor.codes, factor.levels
-        self.v = factor.values[:, 0]
-        self.mode = modes.u[0][:, 0]
-        self.H = 1.0 + lam * lam * modes.cross.diagonal[0][:, 0, 0]
-        self.s = 1.0 / np.sqrt(self.H)
-        self.x, log_w = nodes(count)
-        self.u = self.mode[:, None] + np.sqrt(2.0) * self.s[:, None] * self.x
+        self.codes, self.levels, self.V = factor.codes, factor.levels, factor.values
+        self.mode = modes.u[0]
+        p = len(lam)
+        self.A = modes.cross.diagonal[0]
+        H = lam.T @ self.A @ lam + np.eye(p)
+        L = np.linalg.cholesky(H)
+        self.S = np.linalg.inv(L).transpose(0, 2, 1)
+        self.x, log_w = grid(count, p)
+        shifts = np.sqrt(2.0) * np.einsum("lab,kb->lka", self.S, self.x)
+        self.u = self.mode[:, None, :] + shifts
+        self.VL = self.V @ lam
         base = problem.offset + problem.basis @ gamma
+        # Sums over the rows of a level of v g, for every node.
+        self.G = np.empty((len(self.x), self.levels, p))
         self.g: list[Array] = []
-        D = self.u**2
-        self.eta = [base + self.v * lam * self.u[self.codes, k] for k in range(count)]
-        for k, eta in enumerate(self.eta):
+        self.eta: list[Array] = []
+        D = np.einsum("lka,lka->lk", self.u, self.u)
+        for k in range(len(self.x)):
+            eta = base + np.einsum("na,na->n", self.VL, self.u[self.codes, k])
             at = problem.family.pointwise(
                 problem.y,
                 problem.weights,
@@ -101,64 +116,77 @@ class _Levels:
                 order=1,
                 data_term=problem.data_term,
             )
+            self.eta.append(eta)
             self.g.append(at.g)
-            D[:, k] += np.bincount(self.codes, at.deviance, self.levels)
+            self.G[k] = self._gather(at.g)
+            D[:, k] += self._sum(at.deviance)
         terms = log_w - 0.5 * D
         total = logsumexp(terms, axis=1)
         self.share = np.exp(terms - total[:, None])
-        self.value = np.log(self.H) - 2.0 * total
+        index = np.arange(p)
+        logdet = 2.0 * np.log(L[:, index, index]).sum(axis=1)
+        self.value = logdet - 2.0 * total
 
     def _sum(self, values: Array) -> Array:
         """Sums over the rows of each level."""
         sums = np.bincount(self.codes, values, self.levels)
         return np.asarray(sums, dtype=np.float64)
 
+    def _gather(self, values: Array) -> Array:
+        """Sums over the rows of each level of ``v`` times values, (l, p)."""
+        return self.problem.gather(values)[0]
+
+    def _outer(self, values: Array) -> Array:
+        """Sums over the rows of each level of ``v v'`` times values, (l, p, p)."""
+        columns = self.problem.gather(values[:, None] * self.V)[0]
+        return np.asarray(columns)
+
     def gradient(self, theta: Array) -> Array:
         """Gradient in coefficients, theta and extra.
 
         Notes
         -----
-        The levels' values depend on the parameters directly, through the modes, and
-        through the scales: the coefficient of ``dH`` is ``e``, that of the modes is
-        ``a``, and both lead back to eta.
+        A level's value depends on the parameters directly, through its mode and
+        through ``S = L^-T`` with ``L L' = H``. For the last, ``dS = -S Phi(S' dH S)'``
+        where Phi keeps the lower triangle and halves the diagonal (Smith 1995,
+        doi:10.1080/10618600.1995.10474671); the coefficient of ``dH`` is Hbar, that
+        of the modes leads back to eta through the observed information.
         """
-        problem, lam, v, codes = self.problem, self.lam, self.v, self.codes
+        problem, lam, codes, S = self.problem, self.lam, self.codes, self.S
         at = self.modes.at
-        count = self.x.size
-        mean_g = np.zeros(v.size)
-        direct = 0.0
-        along = np.zeros(self.levels)
-        spread = np.zeros(self.levels)
-        for k in range(count):
-            share = self.share[:, k]
-            weighted = share[codes] * self.g[k]
-            mean_g += weighted
-            by_level = self._sum(weighted * v)
-            direct += float(by_level @ self.u[:, k])
-            slope = lam * by_level + 2.0 * share * self.u[:, k]
-            along += slope
-            spread += np.sqrt(2.0) * self.x[k] * slope
-        # d(-2 log s) = dH / H is part of the coefficient of dH.
-        e = 1.0 / self.H - 0.5 * spread * self.s / self.H
-        row = e[codes] * (lam * v) ** 2 * at.dW
-        along = along + lam * self._sum(row * v)
-        curvature = 1.0 + lam * lam * self._sum(v * v * at.Wo)
-        a = along / curvature
-        through = row - lam * a[codes] * v * at.Wo
-        d_gamma = problem.basis.T @ (mean_g + through)
-        d_lam = direct + float((row * v) @ self.mode[codes])
-        d_lam += float(e @ (2.0 * lam * self.modes.cross.diagonal[0][:, 0, 0]))
-        half = 0.5 * self._sum(v * at.g)
-        d_lam -= float(a @ (half + lam * self.mode * self._sum(v * v * at.Wo)))
-        jacobian = problem.template.jacobians(theta)[0][:, 0, 0]
-        parts = [d_gamma, d_lam * jacobian]
+        share = self.share.T[:, :, None]
+        slope = share * (self.G @ lam + 2.0 * self.u.transpose(1, 0, 2))
+        along = slope.sum(axis=0)
+        Sbar = np.sqrt(2.0) * np.einsum("kla,kb->lab", slope, self.x)
+        T = np.tril(-Sbar.transpose(0, 2, 1) @ S)
+        index = np.arange(len(lam))
+        T[:, index, index] *= 0.5
+        middle = 0.5 * (T + T.transpose(0, 2, 1))
+        Hbar = S @ (np.eye(len(lam)) + middle) @ S.transpose(0, 2, 1)
+        row = at.dW * np.einsum("na,nab,nb->n", self.VL, Hbar[codes], self.VL)
+        along = along + self._gather(row) @ lam
+        observed = lam.T @ self._outer(at.Wo) @ lam + np.eye(len(lam))
+        a = np.linalg.solve(observed, along[:, :, None])[:, :, 0]
+        through = row - at.Wo * np.einsum("na,na->n", self.VL, a[codes])
+        mean_g = sum(self.share[codes, k] * g for k, g in enumerate(self.g))
+        parts = [problem.basis.T @ (mean_g + through)]
+        bar = np.einsum("klq,lk,lkp->qp", self.G, self.share, self.u)
+        bar = bar + self._gather(through).T @ self.mode
+        bar = bar - 0.5 * self._gather(at.g).T @ a
+        bar = bar + 2.0 * np.einsum("lab,bc,lcd->ad", self.A, lam, Hbar)
+        template = problem.template
+        d_theta = np.empty(template.size)
+        for slot, J in zip(template.slots, template.jacobians(theta), strict=True):
+            block = bar[slot.columns, slot.columns]
+            d_theta[slot.theta] = J.reshape(len(J), -1) @ block.ravel()
+        parts.append(d_theta)
         if problem.family.extra is not None:
-            parts.append(self._extra(e, a))
+            parts.append(self._extra(Hbar, a))
         return np.concatenate(parts)
 
-    def _extra(self, e: Array, a: Array) -> Array:
+    def _extra(self, Hbar: Array, a: Array) -> Array:
         """Derivative in the extra parameter."""
-        problem, lam, v = self.problem, self.lam, self.v
+        problem = self.problem
         value = 0.0
         for k, eta in enumerate(self.eta):
             d = problem.family.extra_derivatives(
@@ -168,7 +196,8 @@ class _Levels:
         d = problem.family.extra_derivatives(
             problem.y, problem.weights, self.modes.eta, self.extra
         )
+        lam = self.lam
         value += float(d.constant)
-        value += float(e @ (lam * lam * self._sum(v * v * d.W)))
-        value -= float(a @ (0.5 * lam * self._sum(v * d.g)))
+        value += float(np.einsum("lab,lab->", Hbar, lam.T @ self._outer(d.W) @ lam))
+        value -= 0.5 * float(np.vdot(a, self._gather(d.g) @ lam))
         return np.array([value])
