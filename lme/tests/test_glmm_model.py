@@ -331,10 +331,10 @@ def test_impossible_options(options, message, cbpp):
         lme.glmer(CBPP, cbpp, family="binomial").fit(**options)
 
 
-def test_quadrature_needs_one_scalar_term(cbpp):
+def test_quadrature_needs_one_grouping_factor(cbpp):
     """E.5 #58."""
     crossed = lme.glmer(CBPP + " + (1 | row)", cbpp, family="binomial")
-    with pytest.raises(OptionError, match="single, scalar random-effects term"):
+    with pytest.raises(OptionError, match="single grouping factor"):
         crossed.fit(nAGQ=9)
     assert lme.glmer(CBPP, cbpp, family="binomial").fit(nAGQ=90).converged
 
