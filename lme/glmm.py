@@ -196,8 +196,9 @@ class GLMM(MixedModel):
         ----------
         nAGQ : int
             Nodes of the quadrature over each random effect: 1 is the Laplace
-            approximation; up to 100 for a model with one scalar random-effects term; 0
-            takes the coefficients from PIRLS, which is fast and less exact.
+            approximation, for any model; more, up to 100, for one grouping factor with
+            at most three random effects a level; 0 takes the coefficients from PIRLS,
+            which is fast and less exact.
         cov_type : {"hessian", "rx"}
             Standard errors from the Hessian of the log-likelihood, or from the working
             linear model, which takes theta as known.
