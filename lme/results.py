@@ -193,12 +193,16 @@ class GLMMResults(MixedResults):
         "rx" where the Hessian was asked for and is not positive definite, with a
         warning.
         """
-        if self._wanted == "hessian" and self.fit_record.vcov_hessian is None:
+        if self._wanted == "hessian" and not self._hessian_works:
             if not self._found:
                 self._found = (ConvergenceWarning(NO_HESSIAN),)
                 warnings.warn(self._found[0], stacklevel=user_level())
             return "rx"
         return self._wanted
+
+    @property
+    def _hessian_works(self) -> bool:
+        return wald.hessian_covariance(self.fit_record) is not None
 
     def _cov_type(self) -> str:
         return self.cov_type

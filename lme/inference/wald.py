@@ -208,8 +208,16 @@ def covariance(fit: MixedFit, cov_type: str | None = None) -> Array:
         unscaled: Array = fit.vcov_unscaled
         return fit.sigma**2 * unscaled
     check_cov_type(cov_type)
-    found = None if cov_type == "rx" else fit.vcov_hessian
+    found = None if cov_type == "rx" else hessian_covariance(fit)
     return fit.vcov_rx if found is None else found
+
+
+def hessian_covariance(fit: GLMMFit) -> Array | None:
+    """Covariance from the Hessian; None where it does not give positive variances."""
+    found: Array | None = fit.vcov_hessian
+    if found is None or not np.isfinite(found).all():
+        return None
+    return found if (found.diagonal() > 0.0).all() else None
 
 
 def check_cov_type(cov_type: str | None) -> None:
