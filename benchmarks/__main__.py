@@ -17,8 +17,6 @@ from benchmarks.table import BENCHMARKS
 
 def measure(name: str) -> dict[str, float]:
     """Time one benchmark in this process."""
-    import lme
-
     warnings.simplefilter("ignore")
     bench = next(bench for bench in BENCHMARKS if bench.name == name)
     frame = bench.load()
@@ -26,7 +24,7 @@ def measure(name: str) -> dict[str, float]:
 
     def fit():
         start = time.perf_counter()
-        res = lme.lmer(bench.formula, frame).fit(reml=bench.reml)
+        res = bench.fit(frame)
         return time.perf_counter() - start, res
 
     first, res = fit()
@@ -52,7 +50,7 @@ def main(names: list[str]) -> int:
         print(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
         return 2
     print(
-        f"{'model':16s} {'seconds':>9s} {'evaluations':>11s} {'objective':>17s} "
+        f"{'model':19s} {'seconds':>9s} {'evaluations':>11s} {'objective':>17s} "
         f"{'peak MB':>8s} {'of it before':>12s}  kernel"
     )
     failed = 0
@@ -60,7 +58,7 @@ def main(names: list[str]) -> int:
         if names and bench.name not in names:
             continue
         if not bench.available:
-            print(f"{bench.name:16s} (no data: needs ../shared/bench)")
+            print(f"{bench.name:19s} (no data: needs ../shared/bench)")
             continue
         run = subprocess.run(
             [sys.executable, "-m", "benchmarks", "--one", bench.name],
@@ -69,11 +67,11 @@ def main(names: list[str]) -> int:
         )
         if run.returncode:
             failed = 1
-            print(f"{bench.name:16s} failed: {run.stderr.strip().splitlines()[-1:]}")
+            print(f"{bench.name:19s} failed: {run.stderr.strip().splitlines()[-1:]}")
             continue
         row = json.loads(run.stdout.splitlines()[-1])
         print(
-            f"{bench.name:16s} {row['seconds']:9.4f} {row['evaluations']:11.0f} "
+            f"{bench.name:19s} {row['seconds']:9.4f} {row['evaluations']:11.0f} "
             f"{row['objective']:17.6f} {row['peak']:8.0f} {row['data']:12.0f}"
             f"  {row['kernel']}",
             flush=True,

@@ -19,7 +19,7 @@ class _Fit:
         self.frame = self.bench.load()
 
     def run(self):
-        return lme.lmer(self.bench.formula, self.frame).fit(reml=self.bench.reml)
+        return self.bench.fit(self.frame)
 
 
 class Small(_Fit):

@@ -1,4 +1,4 @@
-"""Large synthetic tables: crossed ratings and nested schools, always the same."""
+"""Large synthetic tables, always the same: ratings, nested schools, test answers."""
 
 import numpy as np
 import pandas as pd
@@ -91,5 +91,47 @@ def nested(
             "x": x,
             "class_": _as_factor(inner, groups),
             "school": _as_factor(school, outer),
+        }
+    )
+
+
+def answers(
+    rows: int = 1_000_000,
+    subjects: int = 20_000,
+    items: int = 500,
+    seed: int = 20260103,
+) -> pd.DataFrame:
+    """Right and wrong answers of subjects to items, with a covariate.
+
+    Parameters
+    ----------
+    rows, subjects, items : int
+        The sizes; subjects and items meet at random.
+    seed : int
+        Seed of the generator.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``y`` (0 or 1), ``x``, ``subject`` and ``item`` (categories); standard
+        deviations 1 and 0.7 on the logit scale.
+    """
+    rng = np.random.default_rng(seed)
+    subject = rng.integers(0, subjects, rows)
+    item = rng.integers(0, items, rows)
+    x = rng.normal(size=rows)
+    eta = (
+        -0.5
+        + 0.3 * x
+        + rng.normal(size=subjects)[subject]
+        + rng.normal(0.0, 0.7, items)[item]
+    )
+    y = (rng.random(rows) < 1.0 / (1.0 + np.exp(-eta))).astype(int)
+    return pd.DataFrame(
+        {
+            "y": y,
+            "x": x,
+            "subject": _as_factor(subject, subjects),
+            "item": _as_factor(item, items),
         }
     )

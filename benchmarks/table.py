@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from benchmarks.ratings import nested, ratings
+import lme
+from benchmarks.ratings import answers, nested, ratings
 from lme.tests.cases import data, has_data
 
 
@@ -19,6 +21,8 @@ class Benchmark:
     reml: bool
     repetitions: int
     make_data: Callable[[], pd.DataFrame] | None = None
+    family: str | None = None
+    nAGQ: int = 1  # noqa: N815
 
     @property
     def available(self) -> bool:
@@ -26,6 +30,13 @@ class Benchmark:
 
     def load(self) -> pd.DataFrame:
         return self.make_data() if self.make_data else data(self.data)
+
+    def fit(self, frame: pd.DataFrame) -> Any:
+        """Formula, design, search and results."""
+        if self.family is None:
+            return lme.lmer(self.formula, frame).fit(reml=self.reml)
+        model = lme.glmer(self.formula, frame, family=self.family)
+        return model.fit(nAGQ=self.nAGQ)
 
 
 _KB07 = "S + T + U + V + W + X + Z"
@@ -93,5 +104,47 @@ BENCHMARKS = [
         False,
         1,
         ratings,
+    ),
+]
+
+_CBPP = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+_WOMEN = "use ~ age + I(age^2) + urban + livch"
+_VERBAL = "r2 ~ Anger + Gender + btype + situ + mode + (1 | id) + (1 | item)"
+
+
+def _generalized(
+    name: str,
+    data: str,
+    formula: str,
+    nAGQ: int = 1,
+    make_data: Callable[[], pd.DataFrame] | None = None,
+    family: str = "binomial",
+) -> Benchmark:
+    return Benchmark(name, data, formula, False, 3, make_data, family, nAGQ)
+
+
+BENCHMARKS += [
+    _generalized("cbpp", "cbpp", _CBPP),
+    _generalized("cbpp_agq9", "cbpp", _CBPP, 9),
+    _generalized("contraception", "Contraception", f"{_WOMEN} + (1 | district)"),
+    _generalized(
+        "contraception_agq9", "Contraception", f"{_WOMEN} + (1 | district)", 9
+    ),
+    _generalized(
+        "contraception_slope", "Contraception", f"{_WOMEN} + (urban | district)"
+    ),
+    _generalized("verbagg", "VerbAgg", _VERBAL),
+    _generalized("verbagg_fast", "VerbAgg", _VERBAL, 0),
+    _generalized(
+        "grouseticks",
+        "grouseticks",
+        "TICKS ~ YEAR + scale(HEIGHT) + (1 | BROOD) + (1 | INDEX) + (1 | LOCATION)",
+        family="poisson",
+    ),
+    _generalized(
+        "answers_1m",
+        "generated",
+        "y ~ x + (1 | subject) + (1 | item)",
+        make_data=answers,
     ),
 ]

@@ -35,7 +35,7 @@ from lme.preparation import (
     warn_all,
 )
 from lme.search import Control, Trace, control_from
-from lme.starting import check_quadrature, generalized_start
+from lme.starting import check_quadrature, feasible, generalized_start
 
 Array = NDArray[np.float64]
 
@@ -269,16 +269,15 @@ def _fit(
     if problem.family.extra is not None:
         psi = np.append(psi, problem.family.start_extra(problem.y, problem.weights))
         even = np.append(even, False)
-    sizes = [f.levels * f.values.shape[1] for f in problem.factors]
-    with suited_threads(sizes):
-        outcome = OPTIMIZERS[options["optimizer"]](
-            criterion.evaluate,
-            psi,
-            control_from(options["control"]),
-            options["verbose"],
-            even,
-        )
     offset = 0 if nAGQ == 0 else problem.p
+    sizes = [f.levels * f.values.shape[1] for f in problem.factors]
+    search = OPTIMIZERS[options["optimizer"]]
+    wishes = control_from(options["control"]), options["verbose"], even
+    with suited_threads(sizes):
+        outcome = search(criterion.evaluate, psi, *wishes)
+        if outcome.status == "no start":
+            nearer = feasible(criterion, psi, offset)
+            outcome = search(criterion.evaluate, nearer, *wishes)
     point = outcome.point
     if np.isfinite(point.value):
         point = settle_zeros(criterion, outcome, problem.template, offset)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lme.engine import lmm, moments, pirls
 from lme.engine.crossproducts import cross_products
+from lme.engine.laplace import Laplace
 from lme.engine.pirls import Pirls
 from lme.errors import OptionError, near
 
@@ -60,10 +61,12 @@ def generalized_moments(problem: pirls.Problem) -> tuple[Array, Array]:
     flat = [np.zeros((p, p)) for p in template.widths]
     modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
     if modes is None:
-        gamma = np.zeros(problem.p)
+        # One mean for all rows is in the range of every link.
+        level = family.link.link(np.full(1, np.average(mean, weights=problem.weights)))
+        gamma = problem.basis.T @ (level - problem.offset) / problem.y.size
         modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
     if modes is None:
-        return gamma, template.internal(_identity(problem))
+        return gamma, 0.1 * template.internal(_identity(problem))
     root = np.sqrt(modes.at.W)
     residual = np.divide(
         -0.5 * modes.at.g, root, out=np.zeros_like(root), where=root > 1e-12
@@ -116,6 +119,26 @@ def generalized_start(problem: pirls.Problem, given: Any) -> tuple[Array, Array]
         else:
             gamma = problem.R @ array
     return gamma, theta
+
+
+def feasible(criterion: Laplace, psi: Array, offset: int) -> Array:
+    """The start with its random effects shrunk until the criterion is finite.
+
+    Parameters
+    ----------
+    criterion : Laplace
+    psi : (m,) array
+        Parameters of the search.
+    offset : int
+        Where the covariance parameters begin.
+    """
+    part = slice(offset, offset + criterion.problem.template.size)
+    for scale in (1.0, 0.3, 0.1, 0.01):
+        trial = psi.copy()
+        trial[part] *= scale
+        if np.isfinite(criterion.evaluate(trial, gradient=False).value):
+            return trial
+    return psi
 
 
 def check_quadrature(nAGQ: Any, laplace: str, problem: pirls.Problem) -> None:

@@ -13,10 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.engine.crossproducts import by_rows, multiply, rows_times
+from lme.engine.crossproducts import CrossProducts, by_rows, multiply, rows_times
 from lme.engine.pirls import Modes, Pirls, Problem
 
 Array = NDArray[np.float64]
+
+#: Logarithm of an extra parameter beyond which it counts as infinite (or zero): a
+#: negative binomial with such a theta is a Poisson.
+_FLAT = 25.0
 
 
 @dataclass
@@ -89,7 +93,7 @@ class Laplace:
         p = 0 if self.joint else self.problem.p
         gamma = self.gamma if self.joint else psi[:p]
         extra = float(psi[p + k]) if psi.size > p + k else 0.0
-        return gamma, psi[p : p + k], extra
+        return gamma, psi[p : p + k], min(max(extra, -_FLAT), _FLAT)
 
     def evaluate(self, psi: Array, gradient: bool = True) -> Evaluation:
         """Value and exact gradient.
@@ -169,7 +173,7 @@ class Laplace:
         c = h * (point.dWo if self.observed else point.dW)
         response = self._response(c, modes, at.lambdas)
         if response is None:
-            at.value = np.inf
+            at.value, at.gradient = np.inf, np.full(at.theta.size, np.nan)
             return
         Zv, v = response
         r = c - point.Wo * Zv
@@ -178,7 +182,9 @@ class Laplace:
         parts = [] if self.joint else [problem.basis.T @ (point.g + r)]
         parts.append(self._covariance_part(at, total, plain, v))
         if problem.family.extra is not None:
-            parts.append(self._extra_part(modes, h, Zv, extra))
+            # Beyond the bound the criterion does not change with it any more.
+            slope = self._extra_part(modes, h, Zv, extra)
+            parts.append(slope if abs(extra) < _FLAT else np.zeros(1))
         at.gradient = np.concatenate(parts)
 
     def _response(
@@ -259,8 +265,17 @@ class Laplace:
         """``X'V^-1X`` of the working model, on the basis of X, (p, p)."""
         if at.modes is None:
             raise ValueError("No modes at a point without a value.")
-        self.pirls.load(at.modes.cross).factor(at.lambdas)
+        self._load_expected(at.modes, at.lambdas)
         return self._fixed_information(at.modes)
+
+    def _load_expected(self, modes: Modes, lambdas: Sequence[Array]) -> CrossProducts:
+        """The kernel at the expected weights: the working linear mixed model."""
+        cross = modes.cross
+        if self.observed and modes.at.Wo is not modes.at.W:
+            problem = self.problem
+            cross = problem.pattern.cross_products(problem.empty, modes.at.W)
+        self.pirls.load(cross).factor(lambdas)
+        return cross
 
     def _fixed_information(self, modes: Modes) -> Array:
         problem, kernel = self.problem, self.pirls.kernel
@@ -287,8 +302,7 @@ class Laplace:
         kernel = self.pirls.kernel
         if modes is None or kernel is None:
             raise ValueError("No modes at a point without a value.")
-        kernel.load(modes.cross)
-        kernel.factor(at.lambdas)
+        cross = self._load_expected(modes, at.lambdas)
         p, k, m = problem.p, template.size, at.theta.size
         d = problem.gather(-0.5 * modes.at.g)
         columns = [np.zeros((*v.shape, k)) for v in d]
@@ -305,7 +319,7 @@ class Laplace:
             columns[f][:, slot.columns, slot.theta] = c
             QJ = (Q @ J).reshape(len(J), -1)
             second[slot.theta, slot.theta] = 2.0 * J.reshape(len(J), -1) @ QJ.T
-        AC, _ = multiply(modes.cross, columns)
+        AC, _ = multiply(cross, columns)
         information = second
         for c, ac, s in zip(columns, AC, kernel.solve(AC), strict=True):
             information += by_rows(c).T @ by_rows(ac)
