@@ -174,8 +174,9 @@ def as_function(name: str, thing: Transform | Callable[..., Any]) -> Function:
         except LMEError:
             raise
         except Exception as error:
+            text = str(error).rstrip(".")
             raise FormulaError(
-                f"The function {name}() raised {type(error).__name__}: {error}.",
+                f"The function {name}() raised {type(error).__name__}: {text}.",
                 remedy="It is not part of lme; see where it was defined.",
             ) from error
 

@@ -94,6 +94,17 @@ def object_kind(x: NDArray[np.object_]) -> tuple[str, NDArray[np.bool_]]:
     return kinds[inferred], np.asarray(pd.isna(x))
 
 
+def without_missing(
+    x: NDArray[np.object_], missing: NDArray[np.bool_]
+) -> NDArray[np.object_]:
+    """`x` with NaN in the place of None and ``pd.NA``."""
+    if not missing.any():
+        return x
+    result = x.copy()
+    result[missing] = np.nan
+    return result
+
+
 def levels_and_codes(x: NDArray[Any]) -> Coded:
     """The levels of a vector, sorted as R does, and the level of each row.
 
@@ -116,7 +127,7 @@ def levels_and_codes(x: NDArray[Any]) -> Coded:
         return _of_doubles(x)
     kind, missing = object_kind(x)
     if kind == "double":
-        return _of_doubles(x.astype(np.float64))
+        return _of_doubles(without_missing(x, missing).astype(np.float64))
     if kind == "character":
         return _merged(*_hashed(x))
     filled = np.where(missing, 0, x).astype(np.int64)

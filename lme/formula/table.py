@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import DataError, DataTypeError
-from lme.formula.values import Factor, Value, as_value, label, rows
+from lme.formula.values import Factor, Value, as_value, label, rows, whole_numbers
 
 
 class Table:
@@ -191,6 +191,10 @@ def _plain(column: Any) -> Any:
     """A column of a mapping as a Series where it is one, else as NumPy knows it."""
     if isinstance(column, pd.Series | Factor):
         return column
+    if isinstance(column, pd.MultiIndex):
+        raise DataTypeError(
+            "It is an index of several levels.", "Expected one value for each row."
+        )
     if isinstance(column, pd.api.extensions.ExtensionArray | pd.Index):
         return pd.Series(column)
     if isinstance(column, list | tuple):
@@ -234,9 +238,10 @@ def _from_series(series: pd.Series[Any]) -> Value:
     dtype = series.dtype
     if isinstance(dtype, np.dtype):
         kind = dtype.kind
-        if kind in "fiu":
-            wanted = np.float64 if kind == "f" or dtype == np.uint64 else np.int64
-            return series.to_numpy().astype(wanted, copy=False)
+        if kind == "f":
+            return series.to_numpy().astype(np.float64, copy=False)
+        if kind in "iu":
+            return whole_numbers(series.to_numpy())
         if kind == "b":
             return series.to_numpy()
         return _checked(series.to_numpy())
@@ -258,8 +263,10 @@ def _from_extension(series: pd.Series[Any]) -> Value:
     kind = getattr(series.dtype, "kind", "O")
     if kind == "f":
         return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
-    if kind in "iub" and not series.hasnans:
-        return np.asarray(series.to_numpy(dtype=bool if kind == "b" else np.int64))
+    if kind == "b" and not series.hasnans:
+        return np.asarray(series.to_numpy(dtype=bool))
+    if kind in "iu" and not series.hasnans:
+        return whole_numbers(series.to_numpy(dtype=f"{kind}8"))
     if kind in "iub":
         return as_value(_objects(series))
     return _checked(_objects(series))
@@ -279,8 +286,10 @@ def _from_narwhals(series: Any) -> Value:
     if dtype in (nw.Categorical, nw.Enum):
         return _from_categories(series)
     if dtype.is_numeric() and series.null_count() == 0:
-        wanted = np.int64 if dtype.is_integer() else np.float64
-        return np.asarray(series.to_numpy()).astype(wanted)
+        numbers = np.asarray(series.to_numpy())
+        if dtype.is_integer():
+            return whole_numbers(numbers)
+        return numbers.astype(np.float64)
     if dtype.is_float() or dtype.is_decimal():
         return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
     if dtype == nw.Boolean and series.null_count() == 0:

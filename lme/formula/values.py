@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from lme.errors import DataTypeError, FormulaError
 from lme.formula.levels import format_number as format_number
 from lme.formula.levels import label as label
-from lme.formula.levels import levels_and_codes
+from lme.formula.levels import levels_and_codes, without_missing
 from lme.formula.levels import object_kind as object_kind
 
 
@@ -147,7 +147,7 @@ def as_value(x: Any) -> Value:
         if array.dtype.kind == "b":
             return array
         if array.dtype.kind in "iu":
-            return array.astype(np.int64)
+            return whole_numbers(array)
         if array.dtype.kind == "f":
             return array.astype(np.float64)
         if array.dtype.kind in "UTO":
@@ -163,14 +163,41 @@ def as_value(x: Any) -> Value:
 def _from_objects(x: NDArray[np.object_]) -> NDArray[Any]:
     """An object array as the narrowest of the types in this module's table."""
     kind, missing = object_kind(x)
+    if kind == "integer" and not missing.all():
+        _check_range(min(x[~missing]), max(x[~missing]))
     if kind == "double":
-        return x.astype(np.float64)
+        return without_missing(x, missing).astype(np.float64)
     if missing.any():
         result = x.copy()
         result[missing] = None
         return result
     dtypes: dict[str, Any] = {"logical": bool, "integer": np.int64}
     return x.astype(dtypes.get(kind, object))
+
+
+def whole_numbers(x: NDArray[Any]) -> NDArray[np.int64]:
+    """An array of integers as int64.
+
+    Raises
+    ------
+    DataTypeError
+        For unsigned integers that do not fit: they would turn negative, and as
+        floating-point numbers different ones would be equal.
+    """
+    if x.dtype.kind == "u" and x.dtype.itemsize == 8 and x.size:
+        _check_range(0, int(x.max()))
+    return x.astype(np.int64, copy=False)
+
+
+def _check_range(low: int, high: int) -> None:
+    limits = np.iinfo(np.int64)
+    if low < limits.min or high > limits.max:
+        raise DataTypeError(
+            f"It holds the whole number {low if low < limits.min else high}.",
+            "Whole numbers of at most 64 bits with a sign were expected.",
+            "Make strings of them where they name groups, as with .astype(str), or"
+            " floating-point numbers where they measure.",
+        )
 
 
 def as_factor(value: Value) -> Factor:

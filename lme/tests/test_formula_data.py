@@ -767,3 +767,41 @@ def test_a_new_response_with_shuffled_labels_is_refused(data):
 def test_a_random_term_that_is_none_is_explained(data, formula, message):
     with pytest.raises(FormulaError, match=message):
         build_design(formula, data)
+
+
+HASHES = np.uint64(2**63) + np.arange(N, dtype=np.uint64) % np.uint64(6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda d: pd.DataFrame(d),
+        lambda d: pd.DataFrame(d).convert_dtypes(),
+        lambda d: pl.DataFrame(d),
+        lambda d: pa.table(d),
+        lambda d: d,
+        lambda d: {name: list(map(int, values)) for name, values in d.items()},
+    ],
+)
+def test_whole_numbers_beyond_64_bits_are_refused_and_below_kept_apart(make):
+    y = np.arange(N) % 7
+    with pytest.raises(DataTypeError, match=r"'g'.*9223372036854775813.*astype"):
+        build_design("y ~ 1 + (1 | g)", make({"y": y, "g": HASHES}))
+    fits = HASHES - np.uint64(10)
+    design = build_design("y ~ 1 + (1 | g)", make({"y": y, "g": fits}))
+    assert design.terms[0].levels == tuple(map(str, range(2**63 - 10, 2**63 - 4)))
+
+
+def test_lists_with_missing_numbers(data):
+    columns = {name: data[name].tolist() for name in ("y", "x", "g")}
+    columns["x"] = [pd.NA, None, np.nan, *columns["x"][3:]]
+    design = build_design("y ~ x + (1 | g)", columns)
+    assert design.dropped_rows.tolist() == [0, 1, 2]
+    grouped = build_design("y ~ 1 + (1 | x)", columns)
+    assert len(grouped.terms[0].levels) == N - 3
+
+
+def test_an_index_of_several_levels_is_no_column(data):
+    levels = pd.MultiIndex.from_arrays([data["g"], data["k"]])
+    with pytest.raises(DataTypeError, match=r"'x'.*index of several levels"):
+        build_design("y ~ x + (1 | g)", {"y": data["y"], "g": data["g"], "x": levels})
