@@ -61,6 +61,8 @@ def design_from_arrays(
     """
     y = _numbers("endog", endog, 1)
     n = y.size
+    every = {"exog": exog, "groups": groups, "exog_re": exog_re}
+    _check_alignment(endog, every | {"weights": weights, "offset": offset})
     if n == 0:
         raise DataError("endog has no rows.", "A model needs observations.")
     X = np.zeros((n, 0)) if exog is None else _numbers("exog", exog, 2, n)
@@ -104,6 +106,23 @@ def design_from_arrays(
     )
 
 
+def _check_alignment(endog: Any, others: Mapping[str, Any]) -> None:
+    """Refuse pandas objects whose rows are labelled in another way than endog's."""
+    if not isinstance(endog, pd.Series | pd.DataFrame):
+        return
+    for name, given in others.items():
+        parts = given.values() if isinstance(given, Mapping) else [given]
+        for part in parts:
+            if not isinstance(part, pd.Series | pd.DataFrame):
+                continue
+            if len(part) == len(endog) and not part.index.equals(endog.index):
+                raise DataError(
+                    f"The index of {name} differs from that of endog.",
+                    "Rows are matched by their position, so the labels must agree.",
+                    f"Pass {name}.reindex(endog.index), or plain arrays.",
+                )
+
+
 def response_of(design: Design, y: Any) -> Floats:
     """A new response for the rows of a design.
 
@@ -128,7 +147,10 @@ def response_of(design: Design, y: Any) -> Floats:
     n, rows = len(design.index), len(design.full_index)
     if isinstance(y, pd.Series):
         _check_index(design, y)
-    values = np.asarray(y)
+    try:
+        values = np.asarray(y)
+    except ValueError:  # lists of unequal lengths
+        values = np.empty((0, 0))
     if values.dtype.kind == "c":
         raise DataTypeError(
             "The new response holds complex numbers.", "Expected real numbers."
@@ -315,14 +337,25 @@ def _check_names(
             )
 
 
+def _is_column(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.ndim == 2 and array.shape[1] == 1
+
+
 def _levels(name: str, labels: Any, n: int) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-    values = labels if isinstance(labels, pd.Series) else pd.Series(np.asarray(labels))
+    try:
+        given = labels if isinstance(labels, pd.Series) else np.asarray(labels)
+        values = pd.Series(np.ravel(given) if _is_column(given) else given)
+        factor = pd.Categorical(values).remove_unused_categories()
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise DataTypeError(
+            f"The grouping factor {name!r} cannot be used.",
+            "Expected one number, string, bool or category for each row.",
+        ) from error
     if values.size != n:
         raise DataError(
             f"The grouping factor {name!r} has {values.size} rows and endog has {n}.",
             "It must have one level a row.",
         )
-    factor = pd.Categorical(values).remove_unused_categories()
     codes = np.asarray(factor.codes, dtype=np.intp)
     if (codes < 0).any():
         raise DataError(

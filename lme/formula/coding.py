@@ -264,7 +264,7 @@ def completed(
         given = np.array(matrix, dtype=np.float64, ndmin=2)
     except (TypeError, ValueError):
         given = np.empty((0, 0))
-    if np.ndim(matrix) == 1:
+    if given.size and np.ndim(matrix) == 1:
         given = given.T
     m = given.shape[-1]
     if given.ndim != 2 or given.shape[0] != k or not np.isfinite(given).all():

@@ -326,6 +326,12 @@ def match_levels(name: str, value: Value, coding: Coding) -> Value:
                 " categorical in the new data.",
                 "Expected numbers.",
             )
+        width = value.values.shape[1] if isinstance(value, Matrix) else 1
+        if width != len(coding.names):
+            raise DataError(
+                f"The variable {name!r} has {width} column(s) in the new data.",
+                f"The fit had {len(coding.names)}.",
+            )
         return value
     factor = value if isinstance(value, Factor) else as_factor(value)
     codes, unseen = recode(factor, coding.levels)
@@ -368,6 +374,11 @@ def _find(text: str, position: dict[str, int]) -> int:
         try:
             number = float(text)
         except ValueError:
+            return -1
+        # Only what a number is written as: "007" is the name of something else.
+        if text not in (label(number), str(number)) and not (
+            number.is_integer() and text == str(int(number))
+        ):
             return -1
         found = position.get(label(number), -1)
         if found < 0 and number.is_integer():

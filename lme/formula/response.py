@@ -208,7 +208,10 @@ def selected_rows(subset: Any, scope: Scope) -> NDArray[np.intp] | None:
         return np.flatnonzero(as_double(value) == 1)
     if isinstance(subset, pd.Series):
         subset = _array_argument("subset", subset, scope)
-    array = np.asarray(subset)
+    try:
+        array = np.asarray(subset)
+    except ValueError:  # lists of unequal lengths
+        array = np.empty((0, 0))
     if array.dtype.kind == "O" and array.ndim == 1:
         array = np.array([False if v is None or v is pd.NA else v for v in array])
     if array.dtype.kind == "b" and array.shape == (nrow,):

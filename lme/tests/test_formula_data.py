@@ -805,3 +805,58 @@ def test_an_index_of_several_levels_is_no_column(data):
     levels = pd.MultiIndex.from_arrays([data["g"], data["k"]])
     with pytest.raises(DataTypeError, match=r"'x'.*index of several levels"):
         build_design("y ~ x + (1 | g)", {"y": data["y"], "g": data["g"], "x": levels})
+
+
+def test_a_name_that_reads_as_a_number_is_not_another_level(data):
+    data["id"] = [str(i % 8) for i in range(N)]
+    design = build_design("y ~ id + (1 | id)", data)
+    for text in ("007", "7 ", "0_7", "+7"):
+        with pytest.raises(DataError, match="new levels"):
+            design.new(pd.DataFrame({"id": [text]}))
+    for same in (7, 7.0, "7"):
+        row = design.new(pd.DataFrame({"id": [same]}))
+        np.testing.assert_array_equal(row.X[0], design.X[7])
+    data["k"] = data["k"].astype(float)
+    floats = build_design("y ~ factor(k) + (1 | b)", data)
+    row = floats.new(pd.DataFrame({"k": [100000], "b": [True]}))
+    np.testing.assert_array_equal(row.X[0], floats.X[1])
+
+
+def test_new_data_of_another_width(data):
+    design = build_design("y ~ x + (1 | b)", data)
+    with pytest.raises(DataError, match=r"'x' has 2 column\(s\)"):
+        design.new({"x": np.ones((3, 2)), "b": [True] * 3})
+
+
+def test_matrices_with_other_labels_are_refused(data):
+    X = pd.DataFrame({"one": 1.0, "x": data["x"]})
+    design_from_arrays(data["y"], X, data["s"], weights=data["z"])
+    for other in ("exog", "groups", "exog_re", "weights"):
+        given = {"exog": X, "groups": data["s"], "exog_re": X, "weights": data["z"]}
+        given[other] = given[other].iloc[::-1]
+        with pytest.raises(DataError, match=f"index of {other} differs"):
+            design_from_arrays(data["y"], **given)
+
+
+@pytest.mark.parametrize(
+    "groups", [[[1], [1, 2]] * (N // 2), [{}] * N, np.zeros((N, 2))]
+)
+def test_groups_of_a_wrong_kind(data, groups):
+    with pytest.raises(DataTypeError, match="'group' cannot be used"):
+        design_from_arrays(data["y"], None, groups)
+
+
+def test_a_column_of_groups_is_a_vector(data):
+    column = np.arange(N)[:, None] % 5
+    assert len(design_from_arrays(data["y"], None, column).terms[0].levels) == 5
+
+
+def test_ragged_lists_are_errors_of_ours(data):
+    ragged = [[1], [1, 2]] * (N // 2)
+    design = build_design("y ~ x + (1 | b)", data)
+    with pytest.raises(DataError, match="shape"):
+        response_of(design, ragged)
+    with pytest.raises(DataTypeError, match="subset"):
+        build_design("y ~ x + (1 | b)", data, subset=ragged)
+    with pytest.raises(DesignError, match="contrast matrix"):
+        build_design("y ~ s + (1 | b)", data, contrasts={"s": ragged})
