@@ -76,7 +76,11 @@ class Verdict:
 
 
 def boundary_directions(
-    factor: Array, internal: Array, columns: Sequence[str], group: str
+    factor: Array,
+    internal: Array,
+    scale: Array,
+    columns: Sequence[str],
+    group: str,
 ) -> list[str]:
     """Directions without variance of one term, in words.
 
@@ -86,15 +90,15 @@ def boundary_directions(
         Relative covariance factor in the user's units.
     internal : (p, p) array
         The same in the internal, unit-free basis.
+    scale : (p,) array
+        Root mean squares of the term's columns.
     columns : sequence of str
     group : str
     """
-    # The basis change is triangular, so the diagonals vanish together.
     if (np.abs(internal.diagonal()) >= SINGULAR).all():
         return []
     covariance = factor @ factor.T
-    scaled = internal @ internal.T
-    variances = scaled.diagonal()
+    variances = covariance.diagonal() * scale**2
     out = []
     zero = variances < SINGULAR**2
     for name, empty in zip(columns, zero, strict=True):

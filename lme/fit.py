@@ -287,8 +287,9 @@ def _freeze(
             continue
         slot = next(slots)
         lam = at.lambdas[slot.factor][slot.columns, slot.columns]
+        rotation = slot.outward(lam)[1]
         lambdas.append(slot.structure.factor(theta[slot.theta], p))
-        u.append(d[slot.factor][:, slot.columns] @ lam)
+        u.append(d[slot.factor][:, slot.columns] @ lam @ rotation.T)
         b.append(modes[slot.factor][:, slot.columns] @ slot.basis.T)
     inner = problem.level + at.coefficients
     beta: Array = inner

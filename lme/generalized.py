@@ -350,7 +350,8 @@ def _freeze(
             continue
         slot = next(slots)
         lambdas.append(slot.structure.factor(theta[slot.theta], p))
-        u.append(modes.u[slot.factor][:, slot.columns])
+        lam = at.lambdas[slot.factor][slot.columns, slot.columns]
+        u.append(modes.u[slot.factor][:, slot.columns] @ slot.outward(lam)[1].T)
         b.append(modes.b[slot.factor][:, slot.columns] @ slot.basis.T)
     gamma = modes.gamma
     beta = gamma

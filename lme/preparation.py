@@ -186,6 +186,7 @@ def boundary_words(design: Design, template: Template, theta: Array) -> list[str
         out += boundary_directions(
             slot.structure.factor(external[slot.theta], p),
             slot.structure.factor(theta[slot.theta], p),
+            np.sqrt((slot.inverse**2).sum(axis=0)),
             term.columns,
             term.group,
         )

@@ -79,8 +79,8 @@ class Factor:
 class Slot:
     """Where one term stands: its factor, columns, parameters and change of basis.
 
-    ``lambda (user's basis) = basis @ lambda (internal)``; `basis` is lower
-    triangular, so that zeros on the diagonal stay where they are.
+    Random effects of the user's columns are ``b = basis @ b (internal)``; the factor in
+    the user's basis is the lower-triangular one of the same covariance.
     """
 
     factor: int
@@ -89,6 +89,13 @@ class Slot:
     structure: Structure
     basis: Array
     inverse: Array
+
+    def outward(self, factor: Array) -> tuple[Array, Array]:
+        """Factor in the user's basis, and the rotation of the spherical effects.
+
+        With ``basis @ factor = L Q`` these are L and Q: spherical effects u become Q u.
+        """
+        return lower_factor(self.basis @ factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ class Template:
         for slot in self.slots:
             p = slot.columns.stop - slot.columns.start
             block = slot.structure.factor(theta[slot.theta], p)
-            out[slot.theta] = slot.structure.pack(slot.basis @ block)
+            out[slot.theta] = slot.structure.pack(slot.outward(block)[0])
         return out
 
     def internal(self, theta: Array) -> Array:
@@ -140,7 +147,8 @@ class Template:
         for slot in self.slots:
             p = slot.columns.stop - slot.columns.start
             block = slot.structure.factor(np.asarray(theta, float)[slot.theta], p)
-            out[slot.theta] = slot.structure.pack(slot.inverse @ block)
+            inner, _ = lower_factor(slot.inverse @ block)
+            out[slot.theta] = slot.structure.pack(inner)
         return out
 
     def canonical(self, theta: Array) -> Array:
@@ -175,10 +183,23 @@ def _semidefinite_cholesky(factor: Array) -> Array:
     return L
 
 
-def _reverse_cholesky(gram: Array) -> Array:
-    """Lower-triangular ``L`` with ``L' L = gram``."""
-    L = np.linalg.cholesky(gram[::-1, ::-1])
-    return np.asarray(L[::-1, ::-1].T, dtype=np.float64)
+def lower_factor(matrix: Array) -> tuple[Array, Array]:
+    """``L Q = matrix`` with L lower triangular, its diagonal >= 0, and Q a rotation.
+
+    Where the matrix is singular, null columns of L are exactly zero and Q need not be
+    a whole rotation.
+    """
+    if len(matrix) == 1 or not np.triu(matrix, 1).any():
+        sign = np.where(matrix.diagonal() < 0.0, -1.0, 1.0)
+        return matrix * sign, np.diag(sign)
+    Q, R = np.linalg.qr(matrix.T)
+    sign = np.where(R.diagonal() < 0.0, -1.0, 1.0)
+    L, rotation = R.T * sign, (Q * sign).T
+    if np.abs(R.diagonal()).min() > 1e-10 * np.abs(matrix).max():
+        return L, rotation
+    L = _semidefinite_cholesky(matrix)
+    rotation = np.linalg.lstsq(L, matrix, rcond=None)[0]
+    return L, np.asarray(rotation, dtype=np.float64)
 
 
 def _basis(values: Array, structure: Structure) -> tuple[Array, Array]:
@@ -189,12 +210,14 @@ def _basis(values: Array, structure: Structure) -> tuple[Array, Array]:
     scale = np.where(scale > 0, scale, 1.0)
     if structure.basis == "triangular" and p > 1:
         try:
-            L = _reverse_cholesky(gram / np.outer(scale, scale))
+            L = np.linalg.cholesky(gram / np.outer(scale, scale))
         except np.linalg.LinAlgError:
             L = np.eye(p)
         # Nearly collinear columns would only trade one bad basis for another.
         if L.diagonal().min() > 1e-5:
-            inverse = L * scale
+            # The intercept first, a slope after what it shares with the intercept: a
+            # covariate is centred, and a lost variance is one of its own column.
+            inverse = L.T * scale
             return np.asarray(np.linalg.inv(inverse), dtype=np.float64), inverse
     if structure.basis in ("triangular", "diagonal"):
         return np.diag(1.0 / scale), np.diag(scale)

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lme
@@ -184,3 +185,25 @@ def test_refit_finds_the_optimum_of_the_other_response():
     back = other.refit(one["Yield"])
     assert back.objective == pytest.approx(res.objective, abs=1e-10)
     np.testing.assert_allclose(back.theta, res.theta, rtol=1e-7)
+
+
+@pytest.mark.parametrize("family", [None, "bernoulli"])
+def test_an_uncentred_covariate_costs_no_evaluations(family):
+    """A slope of a covariate far from zero: no demand to rescale or to centre."""
+    rng = np.random.default_rng(0)
+    n = 200
+    group = np.repeat(np.arange(20), 10)
+    x = rng.normal(size=n)
+    eta = 0.3 * x + rng.normal(size=20)[group]
+    frame = pd.DataFrame({"g": group, "x": x, "far": 1e5 * x + 3e6})
+    if family is None:
+        frame["y"] = eta + rng.normal(size=n)
+        near = lme.lmer("y ~ x + (x | g)", frame, REML=False).fit()
+        far = lme.lmer("y ~ far + (far | g)", frame, REML=False).fit()
+    else:
+        frame["y"] = (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))).astype(int)
+        near = lme.glmer("y ~ x + (x | g)", frame, family=family).fit()
+        far = lme.glmer("y ~ far + (far | g)", frame, family=family).fit()
+    assert far.objective == pytest.approx(near.objective, abs=1e-6)
+    assert far.convergence.evaluations <= near.convergence.evaluations + 2
+    assert far.converged
