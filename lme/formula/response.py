@@ -137,7 +137,7 @@ def row_argument(
         return None, None
     node: Node | None = None
     if isinstance(given, str):
-        node, value = _expression(given, scope)
+        node, value = _expression(name, given, scope)
     else:
         value = _array_argument(name, given, scope)
     try:
@@ -152,12 +152,22 @@ def row_argument(
     return numbers, node
 
 
-def _expression(given: str, scope: Scope) -> tuple[Node, Value]:
-    """The text of an argument as an expression, and its value."""
-    node: Node = Name(given) if given in scope.table else parse(given)
+def _expression(name: str, given: str, scope: Scope) -> tuple[Node, Value]:
+    """The text of the argument `name` as an expression, and its value."""
     inner = Scope(scope.table, scope.context, scope.memory, scope.learning, given)
-    check_names([node], inner)
-    return node, evaluate(node, inner)
+    try:
+        node: Node = Name(given) if given in scope.table else parse(given)
+        check_names([node], inner)
+        return node, evaluate(node, inner)
+    except FormulaError as error:
+        raise FormulaError(
+            f"The argument {name} cannot be read. {error.found}",
+            error.expected,
+            error.remedy,
+            text=error.text,
+            position=error.position,
+            length=error.length,
+        ) from error
 
 
 def _array_argument(name: str, given: Any, scope: Scope) -> Value:
@@ -199,7 +209,7 @@ def selected_rows(subset: Any, scope: Scope) -> NDArray[np.intp] | None:
     if isinstance(subset, slice):
         return np.arange(nrow, dtype=np.intp)[subset]
     if isinstance(subset, str):
-        value = _expression(subset, scope)[1]
+        value = _expression("subset", subset, scope)[1]
         if not is_logical(value) or len(value) != nrow:  # type: ignore[arg-type]
             raise DataTypeError(
                 f"subset {subset!r} is {describe(value)}.",

@@ -860,3 +860,12 @@ def test_ragged_lists_are_errors_of_ours(data):
         build_design("y ~ x + (1 | b)", data, subset=ragged)
     with pytest.raises(DesignError, match="contrast matrix"):
         build_design("y ~ s + (1 | b)", data, contrasts={"s": ragged})
+
+
+@pytest.mark.parametrize("argument", ["weights", "offset", "subset"])
+@pytest.mark.parametrize("text, position", [("zz > 1", 0), ("z >", 3), ("lg(z)", 0)])
+def test_errors_in_the_text_of_an_argument_name_it(data, argument, text, position):
+    with pytest.raises(FormulaError, match=f"argument {argument} cannot") as caught:
+        build_design("y ~ x + (1 | b)", data, **{argument: text})
+    assert caught.value.position == position
+    assert caught.value.text.startswith(text)
