@@ -91,6 +91,21 @@ class FitError(LMEError, ValueError):
     """A fit that cannot give the requested number."""
 
 
+class GroupError(LMEError, KeyError):
+    """A grouping factor that the model does not have."""
+
+    def __init__(self, name: object, known: Iterable[str]) -> None:
+        names = [str(each) for each in known]
+        super().__init__(
+            f"The model has no random-effects term {name!r}.",
+            f"It has {', '.join(map(repr, names))}.",
+            near(str(name), names),
+        )
+
+    # A KeyError would show the representation of its message.
+    __str__ = Exception.__str__
+
+
 class LMEWarning(UserWarning):
     """Base of every warning of the package; each is kept on the result too."""
 

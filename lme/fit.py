@@ -28,6 +28,7 @@ from lme.formula.design import Design
 from lme.optimizers import OPTIMIZERS
 from lme.preparation import (
     boundary_words,
+    check_scale,
     engine_terms,
     keep_columns,
     polish,
@@ -36,7 +37,7 @@ from lme.preparation import (
     warn_all,
 )
 from lme.search import Control, Outcome, Trace, control_from
-from lme.starting import linear_start
+from lme.starting import linear_start, other_starts
 
 Array = NDArray[np.float64]
 
@@ -201,12 +202,13 @@ def _fit_problem(
     began = time.perf_counter()
     control = control_from(options["control"])
     name = options["optimizer"]
-    if name not in OPTIMIZERS:
+    if not isinstance(name, str) or name not in OPTIMIZERS:
         raise OptionError(
             f"Unknown optimizer {name!r}.",
             f"The optimizers are {', '.join(OPTIMIZERS)}.",
             near(str(name), OPTIMIZERS),
         )
+    check_scale(problem.residual, problem.y)
     chosen, advice = choose(problem.cross, options["kernel"])
     if advice:
         notes = [*notes, PerformanceWarning(advice)]
@@ -226,9 +228,11 @@ def _fit_problem(
             "Data and start of moderate size were expected.",
             "Rescale columns beyond 1e150, or give another start.",
         )
-    if start is not None and outcome.status != "max_evaluations":
-        other = linear_start(problem, None)
-        outcome = second_opinion(criterion, outcome, other, even, search)
+    if outcome.status != "max_evaluations":
+        for other in other_starts(problem, start):
+            outcome = second_opinion(
+                criterion, outcome, other, even, search, always=start is None
+            )
     point = settle_zeros(criterion, outcome, problem.template)
     if not isinstance(point, Evaluation):
         raise TypeError("The search returned a point of another criterion.")

@@ -221,7 +221,7 @@ def fit_glmm(
     observed = laplace == "observed" or (laplace == "auto" and family.dispersion)
     options = {"optimizer": optimizer, "control": control, "verbose": verbose}
     options["laplace"] = laplace
-    if optimizer not in OPTIMIZERS:
+    if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
         raise OptionError(
             f"Unknown optimizer {optimizer!r}.",
             f"The optimizers are {', '.join(OPTIMIZERS)}.",

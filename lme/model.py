@@ -119,12 +119,7 @@ class LMM(MixedModel):
         return model
 
     def _prepare(self, design: Design, options: dict[str, Any], frame: Any) -> None:
-        reml = options["REML"]
-        if not isinstance(reml, (bool, np.bool_)):
-            raise OptionError(
-                f"REML={reml!r} is not a truth value.", "It must be True or False."
-            )
-        self.reml = bool(reml)
+        self.reml = _truth("REML", options["REML"])
         self._start(design, options, frame, free_scale=True)
 
     @classmethod
@@ -185,7 +180,7 @@ class LMM(MixedModel):
         with self._quiet_rank():
             record = fit_lmm(
                 self.design,
-                reml=self.reml if reml is None else bool(reml),
+                reml=self.reml if reml is None else _truth("reml", reml),
                 start=start,
                 kernel=kernel,
                 optimizer=optimizer,
@@ -201,6 +196,14 @@ class LMM(MixedModel):
     def with_response(self, record: Fit) -> LMMResultsWrapper:
         """Results of a refit to another response, with a model that holds it."""
         return self._with_design(record.design)._results(record)
+
+
+def _truth(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise OptionError(
+            f"{name}={value!r} is not a truth value.", "It must be True or False."
+        )
+    return bool(value)
 
 
 def lmer(

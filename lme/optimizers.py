@@ -43,7 +43,9 @@ def _derivative_free(method: str) -> Optimizer:
             status = "max_evaluations"
         hessian = best[0].curvature()
         _, _, decrease = newton_step(best[0].gradient, hessian, np.inf)
-        if status == "converged" and decrease > 1e-4:
+        if decrease < 1e-7:
+            status = "converged"
+        elif status == "converged" and decrease > 1e-4:
             status = "stalled"
         return Outcome(best[0], hessian, hessian, decrease, status, tuple(points))
 

@@ -15,7 +15,7 @@ from lme.engine import pirls
 from lme.engine.decompositions import find_dependent_columns
 from lme.engine.pirls import Modes
 from lme.engine.relcov import Template, Term
-from lme.errors import DataError, DesignError, LMEWarning, RankWarning
+from lme.errors import DataError, DesignError, FitError, LMEWarning, RankWarning
 from lme.formula.design import Design
 from lme.search import Outcome, Point, newton_step
 
@@ -26,8 +26,20 @@ _SEPARATED = 15.0
 
 
 def engine_terms(design: Design) -> list[Term]:
-    """The design's random terms as the engine takes them."""
+    """The design's random terms as the engine takes them.
+
+    Raises
+    ------
+    DesignError
+        When no term has a column, as with ``(0 | g)`` alone.
+    """
     groups: dict[str, int] = {}
+    if not any(term.values.shape[1] for term in design.terms):
+        raise DesignError(
+            "No random-effects term has a column.",
+            "At least one random effect was expected, such as (1 | g).",
+            "Leave out the 0 on the left of the bar.",
+        )
     return [
         Term(
             term.codes,
@@ -115,19 +127,49 @@ def settle_zeros(
     return trial if trial.value <= point.value + 1e-8 else point
 
 
+def check_scale(residual: Array, response: Array) -> None:
+    """Refuse a response that the fixed effects explain exactly, or beyond all scale.
+
+    Parameters
+    ----------
+    residual : (n,) array
+        What least squares on the fixed effects leaves.
+    response : (n,) array
+
+    Raises
+    ------
+    FitError
+    """
+    left = float(np.abs(residual).max(initial=0.0))
+    size = float(np.abs(response).max(initial=0.0))
+    if left <= 1e-14 * size or size == 0.0:
+        raise FitError(
+            "The fixed effects explain the response exactly: nothing is left to vary.",
+            "A residual variance above zero was expected.",
+            "Look for the response, or what it was made from, among the predictors.",
+        )
+    if not 1e-60 < left < 1e60:
+        raise FitError(
+            f"The response varies on the scale of {left:.0e}.",
+            "A scale between 1e-60 and 1e60 was expected.",
+            "Express it in other units.",
+        )
+
+
 def second_opinion(
     criterion: Evaluator,
     outcome: Outcome,
     other: Array,
     even: NDArray[np.bool_],
     search: Callable[[Array], Outcome],
+    always: bool = False,
 ) -> Outcome:
-    """Search from `other` too where a given start may have led astray.
+    """Search from `other` too where the start may have led astray.
 
     A start on zero stays on a local minimum there, and one that is far off can end in
     a flat tail: both look converged. The better end is kept, with its own trace.
     """
-    astray = bool((np.abs(outcome.point.theta[even]) < 1e-3).any())
+    astray = always or bool((np.abs(outcome.point.theta[even]) < 1e-3).any())
     if not astray:
         astray = criterion.evaluate(other, gradient=False).value < outcome.point.value
     if not astray:

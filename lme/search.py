@@ -71,6 +71,12 @@ def control_from(control: Mapping[str, Any] | Control | None) -> Control:
     if isinstance(control, Control):
         return control
     known = Control.__dataclass_fields__
+    if not isinstance(control, Mapping):
+        raise OptionError(
+            f"control is {control!r}.",
+            f"A mapping with the options {', '.join(known)} was expected.",
+            "Write control={'max_evaluations': 1000}, say.",
+        )
     for name in control:
         if name not in known:
             raise OptionError(
@@ -78,7 +84,18 @@ def control_from(control: Mapping[str, Any] | Control | None) -> Control:
                 f"The options are {', '.join(known)}.",
                 near(name, known),
             )
-    return Control(**control)
+    out = Control(**control)
+    whole = isinstance(out.max_evaluations, (int, np.integer))
+    if not whole or out.max_evaluations < 1:
+        raise OptionError(
+            f"max_evaluations is {out.max_evaluations!r}.",
+            "A whole number of at least 1 was expected.",
+        )
+    if not isinstance(out.tolerance, (int, float)) or not out.tolerance >= 0.0:
+        raise OptionError(
+            f"tolerance is {out.tolerance!r}.", "A number >= 0 was expected."
+        )
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +180,16 @@ def newton(
         nothing = np.full((start.size, start.size), np.nan)
         return Outcome(point, nothing, nothing, np.inf, "no start", tuple(points))
     hessian = fresh = point.curvature()
+    if not np.isfinite(hessian).all():
+        return Outcome(point, hessian, hessian, np.inf, "no start", tuple(points))
     correction = np.zeros_like(hessian)
     radius = max(0.5, 0.5 * _length(start))
     status = "max_evaluations"
     while True:
         step, decrease, promise = newton_step(point.gradient, hessian, radius)
-        if promise < control.tolerance:
+        # Less than the rounding error of the criterion cannot be gained.
+        least = max(control.tolerance, 1e-15 * (1.0 + abs(point.value)))
+        if promise < least:
             status = "converged"
             break
         if len(points) >= control.max_evaluations:
@@ -192,6 +213,9 @@ def newton(
         change = trial.gradient - point.gradient
         if ratio > 1e-4 and np.isfinite(trial.value):
             fresh = trial.curvature()
+            if not np.isfinite(fresh).all():
+                status = "stalled"
+                break
             correction = _secant(correction, fresh, step, change)
             point = trial
             if ratio > 0.7 and length > 0.8 * radius:

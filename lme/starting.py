@@ -17,6 +17,8 @@ from lme.errors import OptionError, near
 
 Array = NDArray[np.float64]
 
+#: Levels below which a factor without a constant beside it asks for a second start.
+_FEW_LEVELS = 6
 #: Nodes of a level in all dimensions.
 _MOST_NODES = 1500
 
@@ -48,6 +50,35 @@ def linear_start(problem: lmm.Problem, start: Any) -> Array:
             "Give a finite number for each, in the order of result.theta.",
         )
     return problem.template.internal(theta)
+
+
+def other_starts(problem: lmm.Problem, given: Any) -> list[Array]:
+    """Further starts where one is not enough.
+
+    A start of the user's is held against that from moments. Without a constant among
+    the fixed effects, factors of few levels compete for the mean of the response, and
+    the criterion has a minimum for each that wins: each gets a start.
+    """
+    if given is not None:
+        return [moments.start(problem)]
+    levels = np.array([problem.cross.levels[s.factor] for s in problem.template.slots])
+    few = np.flatnonzero(levels < _FEW_LEVELS)
+    if few.size < 2:
+        return []
+    root = problem.sqrt_weights
+    constant = np.ones(problem.n) if root is None else root
+    rest = constant - problem.basis @ (problem.basis.T @ constant)
+    if float(rest @ rest) <= 1e-8 * problem.n:
+        return []
+    first, out = moments.start(problem), []
+    for winner in few:
+        theta = first.copy()
+        for number in few:
+            slot = problem.template.slots[number]
+            identity = slot.structure.start(slot.columns.stop - slot.columns.start)
+            theta[slot.theta] = identity * (1.0 if number == winner else 0.1)
+        out.append(theta)
+    return out
 
 
 def generalized_moments(problem: pirls.Problem) -> tuple[Array, Array]:

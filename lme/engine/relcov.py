@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.linalg import lapack
 
 from lme.covariance import Structure
 
@@ -202,26 +203,31 @@ def lower_factor(matrix: Array) -> tuple[Array, Array]:
     return L, np.asarray(rotation, dtype=np.float64)
 
 
-def _basis(values: Array, structure: Structure) -> tuple[Array, Array]:
-    """Change of basis ``T`` (p, p) and its inverse; the new columns are ``V T``."""
-    p = values.shape[1]
-    gram = values.T @ values / max(len(values), 1)
-    scale = np.sqrt(gram.diagonal())
+def _basis(values: Array, structure: Structure) -> tuple[Array, Array, Array]:
+    """Columns in the internal basis ``V T``, T (p, p) and its inverse."""
+    n, p = values.shape
+    scale = np.sqrt(np.einsum("np,np->p", values, values) / max(n, 1))
     scale = np.where(scale > 0, scale, 1.0)
     if structure.basis == "triangular" and p > 1:
-        try:
-            L = np.linalg.cholesky(gram / np.outer(scale, scale))
-        except np.linalg.LinAlgError:
-            L = np.eye(p)
-        # Nearly collinear columns would only trade one bad basis for another.
-        if L.diagonal().min() > 1e-5:
-            # The intercept first, a slope after what it shares with the intercept: a
-            # covariate is centred, and a lost variance is one of its own column.
+        # The intercept first, a slope after what it shares with the intercept: a
+        # covariate is centred, and a lost variance is one of its own column.
+        gram = (values.T @ values / n) / np.outer(scale, scale)
+        L, info = lapack.dpotrf(gram, lower=1, clean=1)
+        if info == 0 and L.diagonal().min() > 0.03:
             inverse = L.T * scale
-            return np.asarray(np.linalg.inv(inverse), dtype=np.float64), inverse
+            T = np.asarray(np.linalg.inv(inverse), dtype=np.float64)
+            return values @ T, T, inverse
+        # Cross-products square the condition: a year is nearly an intercept.
+        Q, R = np.linalg.qr(values / scale)
+        size = np.abs(R.diagonal())
+        if size.min() > 1e-11 * size.max():
+            sign = np.where(R.diagonal() < 0.0, -1.0, 1.0) * np.sqrt(n)
+            inverse = R / sign[:, None] * scale
+            T = np.asarray(np.linalg.inv(inverse), dtype=np.float64)
+            return Q * sign, T, inverse
     if structure.basis in ("triangular", "diagonal"):
-        return np.diag(1.0 / scale), np.diag(scale)
-    return np.eye(p), np.eye(p)
+        return values / scale, np.diag(1.0 / scale), np.diag(scale)
+    return values, np.eye(p), np.eye(p)
 
 
 def assemble(
@@ -255,10 +261,10 @@ def assemble(
         if f == len(columns):
             columns.append([])
             shapes.append((term.codes, term.levels))
-        basis, inverse = _basis(values, term.structure)
+        inner, basis, inverse = _basis(values, term.structure)
         start = sum(block.shape[1] for block in columns[f])
         p = values.shape[1]
-        columns[f].append(values @ basis)
+        columns[f].append(inner)
         k = term.structure.size(p)
         slots.append(
             Slot(

@@ -155,7 +155,8 @@ CHECKS = {
         "check.nobs.vs.nRE", "stop", _as_many_effects_as_rows, _more_effects_than_rows
     ),
     "few_levels": Check("check.nlev.gtreq.5", "ignore", _few_levels),
-    "scale": Check("check.scaleX", "warn", _different_scales),
+    # The fit does not depend on units; lme4 warns by default.
+    "scale": Check("check.scaleX", "ignore", _different_scales),
     # Found by the fit, which drops the columns; "stop" refuses the model instead.
     "rank": Check("check.rankX", "warn", None),
 }

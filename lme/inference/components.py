@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.covariance import STRUCTURES
-from lme.errors import OptionError
+from lme.errors import GroupError, OptionError
 from lme.generalized import GLMMFit
 from lme.inference.text import html_table, numbers, table
 from lme.inference.working import MixedFit
@@ -142,7 +142,7 @@ class VarCorr(Mapping[str, pd.DataFrame]):
         for part in self.components:
             if part.name == name:
                 return pd.DataFrame(part.cov, list(part.columns), list(part.columns))
-        raise KeyError(name)
+        raise GroupError(name, self)
 
     def __iter__(self) -> Iterator[str]:
         return (part.name for part in self.components)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -174,15 +175,16 @@ PARTS: dict[str, tuple[Callable[[MixedFit], Any], str]] = {
 }
 
 
-def part(fit: MixedFit, name: str) -> Any:
+def part(fit: MixedFit, name: str | list[str] | tuple[str, ...]) -> Any:
     """One part of a fitted model.
 
     Parameters
     ----------
     fit : Fit or GLMMFit
         An estimated model.
-    name : str
-        lme4's name of the part; the known names are the keys of `PARTS`.
+    name : str, or list of str
+        lme4's name of the part; the known names are the keys of `PARTS`. Several names
+        give a dict.
 
     Returns
     -------
@@ -195,10 +197,13 @@ def part(fit: MixedFit, name: str) -> Any:
     OptionError
         If the name is not known.
     """
-    if name not in PARTS:
+    if isinstance(name, (list, tuple)):
+        return {each: part(fit, each) for each in name}
+    if not isinstance(name, str) or name not in PARTS:
         raise OptionError(
             f"{name!r} is not a part of the model that getME knows.",
             f"Known are {', '.join(PARTS)}.",
-            near(name, PARTS),
+            near(str(name), PARTS),
         )
-    return PARTS[name][0](fit)
+    # The model goes on using its arrays: what a user writes into must be a copy.
+    return deepcopy(PARTS[name][0](fit))

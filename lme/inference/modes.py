@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lme.errors import GroupError
 from lme.inference.components import term_names
 from lme.inference.working import MixedFit, conditional_covariance
 
@@ -33,6 +34,8 @@ class RandomEffects(Mapping[str, pd.DataFrame]):
     _spherical: bool = False
 
     def __getitem__(self, group: str) -> pd.DataFrame:
+        if group not in self.frames:
+            raise GroupError(group, self.frames)
         return self.frames[group]
 
     def __iter__(self) -> Iterator[str]:

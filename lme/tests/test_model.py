@@ -377,7 +377,9 @@ def test_scales_of_predictors(sleep):
     """E.3 #47."""
     frame = sleep.assign(big=np.sin(sleep.index) * 1e6)
     with pytest.warns(DataWarning, match="different scales: 'big'"):
-        res = lme.lmer("Reaction ~ Days + big + (1 | Subject)", frame).fit()
+        res = lme.lmer(
+            "Reaction ~ Days + big + (1 | Subject)", frame, checks={"scale": "warn"}
+        ).fit()
     scaled = lme.lmer("Reaction ~ Days + I(big/1e6) + (1 | Subject)", frame).fit()
     close(res.params.iloc[2] * 1e6, scaled.params.iloc[2], 1e-6)
     assert res.warnings[0].args[0] in res.summary().as_text().replace("\n    ", " ")

@@ -198,7 +198,7 @@ def test_warnings_are_kept_once():
     frame = data("sleepstudy_x").assign(big=lambda d: np.cos(d["Days"]) * 1e9)
     formula = "Reaction ~ Days + big + (0 + lab || Subject)"
     with pytest.warns(lme.LMEWarning) as seen:
-        res = lme.lmer(formula, frame).fit()
+        res = lme.lmer(formula, frame, checks={"scale": "warn"}).fit()
     assert [type(w).__name__ for w in res.warnings][:2] == [
         "DataWarning",
         "FormulaWarning",
@@ -282,3 +282,19 @@ def test_representations(res):
     assert html.count("<tr>") == 4 and "&lt;1e-10" in html
     with_error = "&lt;1e-99</td><td>24.7405</td>"
     assert with_error in html
+
+
+def test_unknown_groups_are_errors_of_ours(res):
+    for parts in (res.VarCorr(), res.ranef()):
+        with pytest.raises(lme.GroupError, match="Did you mean 'Subject'"):
+            parts["subject"]
+        assert parts.get("subject") is None
+        assert "subject" not in parts
+
+
+def test_what_get_me_returns_is_the_users(res):
+    X = res.getME("X")
+    X[...] = 7.0
+    assert res.getME("X")[0, 0] == 1.0
+    both = res.getME(["beta", "theta"])
+    assert list(both) == ["beta", "theta"]

@@ -150,7 +150,7 @@ def test_overflow_is_an_error_of_ours():
     frame = lme.datasets.load("sleepstudy")
     frame["Reaction"] = frame["Reaction"] * 1e200
     with (
-        pytest.raises(FitError, match="not a finite number"),
+        pytest.raises(FitError, match="varies on the scale"),
         np.errstate(all="ignore"),
     ):
         lme.lmer(SLEEP, frame).fit()
@@ -207,3 +207,76 @@ def test_an_uncentred_covariate_costs_no_evaluations(family):
     assert far.objective == pytest.approx(near.objective, abs=1e-6)
     assert far.convergence.evaluations <= near.convergence.evaluations + 2
     assert far.converged
+
+
+def test_factors_that_compete_for_the_mean_get_a_start_each():
+    """Without an intercept the criterion has a minimum for each of them."""
+    rng = np.random.default_rng(4)
+    worse = 0
+    for _ in range(6):
+        n = 200
+        frame = pd.DataFrame(
+            {
+                "x": rng.normal(size=n),
+                "f": rng.integers(0, 3, n),
+                "s": rng.integers(0, 2, n),
+                "g": rng.integers(0, 20, n),
+            }
+        )
+        frame["y"] = 2 + frame["x"] + rng.normal(size=20)[frame["g"]]
+        frame["y"] += rng.normal(size=3)[frame["f"]] + rng.normal(size=n)
+        model = lme.lmer("y ~ x - 1 + (1 | s) + (1 | f) + (1 | g)", frame)
+        best = model.fit().objective
+        for start in ([1, 1, 0.1], [1, 0.1, 1], [0.5, 3, 0.05], [0.5, 0.05, 3]):
+            other = model.fit(start=start).objective
+            assert best <= other + 1e-6
+            worse += other > best + 1e-3
+    # The case is real: some starts do end elsewhere.
+    assert worse > 0
+
+
+@pytest.mark.parametrize(
+    ("control", "message"),
+    [
+        (5, "A mapping"),
+        ({"max_evaluations": "a"}, "whole number"),
+        ({"max_evaluations": 0}, "whole number"),
+        ({"tolerance": -1}, "number >= 0"),
+        ({"tolerance": "x"}, "number >= 0"),
+    ],
+)
+def test_bad_control(control, message):
+    model = lme.lmer(SLEEP, lme.datasets.load("sleepstudy"))
+    with pytest.raises(OptionError, match=message):
+        model.fit(control=control)
+
+
+@pytest.mark.parametrize("offset", [3e5, 7.38e5, 1e6])
+@pytest.mark.parametrize("reml", [True, False])
+def test_dates_as_slopes(offset, reml):
+    """A slope of ordinal dates: the columns are nearly collinear."""
+    frame = lme.datasets.load("sleepstudy")
+    frame["Days"] = frame["Days"] + offset
+    res = lme.lmer(SLEEP, frame).fit(reml=reml)
+    expected = 1743.628271958 if reml else 1751.939344463
+    assert res.objective == pytest.approx(expected, abs=1e-5)
+    assert res.converged
+    assert not res.is_singular
+
+
+def test_years_and_their_squares():
+    frame = lme.datasets.load("sleepstudy")
+    near = "Reaction ~ Days + I(Days^2) + (Days + I(Days^2) | Subject)"
+    frame["year"] = frame["Days"] + 2000
+    far = "Reaction ~ year + I(year^2) + (year + I(year^2) | Subject)"
+    a = lme.lmer(near, frame, REML=False).fit()
+    b = lme.lmer(far, frame, REML=False).fit()
+    assert b.objective == pytest.approx(a.objective, abs=1e-4)
+    assert b.convergence.evaluations <= a.convergence.evaluations + 2
+
+
+def test_an_exact_fit_is_an_error_of_ours():
+    frame = lme.datasets.load("sleepstudy")
+    frame["Reaction"] = 2.0 * frame["Days"] + 1.0
+    with pytest.raises(FitError, match="explain the response exactly"):
+        lme.lmer("Reaction ~ Days + (1 | Subject)", frame).fit()
