@@ -45,7 +45,8 @@ def measure(n: int, first: int, second: int, p: int) -> tuple[str, float, float]
 def main() -> None:
     """Print one row for each design."""
     print(
-        f"{'n':>9s} {'levels':>13s} {'p':>4s} {'kernel':>8s} {'set-up':>8s} {'eval':>8s}"
+        f"{'n':>9s} {'levels':>13s} {'p':>4s} {'kernel':>8s} "
+        f"{'set-up':>8s} {'eval':>8s}"
     )
     base = (100_000, 3_000, 1_000, 4)
     designs = [
