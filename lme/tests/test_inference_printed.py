@@ -115,9 +115,9 @@ def sd(name, column="(Intercept)"):
 
 
 def corr(name):
-    return lambda res: res.VarCorr().components[
-        list(res.VarCorr()).index(name)
-    ].corr[1, 0]
+    return lambda res: (
+        res.VarCorr().components[list(res.VarCorr()).index(name)].corr[1, 0]
+    )
 
 
 def attribute(name):
