@@ -12,12 +12,17 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.special import logsumexp
 
 from lme.engine.laplace import Evaluation, Laplace
 from lme.engine.pirls import Modes, Problem
+from lme.families.base import Pointwise
 
 Array = NDArray[np.float64]
+
+#: Rows times nodes that are evaluated at once.
+_AT_ONCE = 1_000_000
 
 
 @lru_cache(maxsize=32)
@@ -101,25 +106,16 @@ class _Levels:
         self.u = self.mode[:, None, :] + shifts
         self.VL = self.V @ lam
         base = problem.offset + problem.basis @ gamma
-        # Sums over the rows of a level of v g, for every node.
-        self.G = np.empty((len(self.x), self.levels, p))
-        self.g: list[Array] = []
-        self.eta: list[Array] = []
+        self.eta = base[:, None] + np.einsum("na,nka->nk", self.VL, self.u[self.codes])
+        self.g = np.empty_like(self.eta)
         D = np.einsum("lka,lka->lk", self.u, self.u)
-        for k in range(len(self.x)):
-            eta = base + np.einsum("na,na->n", self.VL, self.u[self.codes, k])
-            at = problem.family.pointwise(
-                problem.y,
-                problem.weights,
-                eta,
-                extra,
-                order=1,
-                data_term=problem.data_term,
-            )
-            self.eta.append(eta)
-            self.g.append(at.g)
-            self.G[k] = self._gather(at.g)
-            D[:, k] += self._sum(at.deviance)
+        for part in self._parts():
+            at = self._pointwise(self.eta[:, part])
+            shape = self.eta[:, part].shape
+            self.g[:, part] = at.g.reshape(shape)
+            D[:, part] += self._sum(at.deviance.reshape(shape))
+        # Sums over the rows of a level of v g, for every node.
+        self.G = problem.gather(self.g)[0].transpose(2, 0, 1)
         terms = log_w - 0.5 * D
         total = logsumexp(terms, axis=1)
         self.share = np.exp(terms - total[:, None])
@@ -127,10 +123,34 @@ class _Levels:
         logdet = 2.0 * np.log(L[:, index, index]).sum(axis=1)
         self.value = logdet - 2.0 * total
 
+    def _parts(self) -> list[slice]:
+        """Runs of nodes that are evaluated at once."""
+        size = max(1, _AT_ONCE // max(self.V.shape[0], 1))
+        return [slice(k, k + size) for k in range(0, len(self.x), size)]
+
+    def _repeated(self, eta: Array) -> tuple[Array, Array, Array, Array | float]:
+        """Response, weights, predictor and data term of rows times nodes."""
+        problem, nodes = self.problem, eta.shape[1]
+        term = problem.data_term
+        if isinstance(term, np.ndarray) and term.size > 1:
+            term = np.repeat(term, nodes)
+        y, weights = np.repeat(problem.y, nodes), np.repeat(problem.weights, nodes)
+        return y, weights, eta.ravel(), term
+
+    def _pointwise(self, eta: Array) -> Pointwise:
+        """The family's functions at rows times nodes, flat."""
+        y, weights, flat, term = self._repeated(eta)
+        return self.problem.family.pointwise(
+            y, weights, flat, self.extra, order=1, data_term=term
+        )
+
     def _sum(self, values: Array) -> Array:
-        """Sums over the rows of each level."""
-        sums = np.bincount(self.codes, values, self.levels)
-        return np.asarray(sums, dtype=np.float64)
+        """Sums over the rows of each level, (l, r) for values (n, r)."""
+        indptr = np.arange(self.codes.size + 1)
+        ones = np.ones(self.codes.size)
+        shape = (self.codes.size, self.levels)
+        member = sparse.csr_matrix((ones, self.codes, indptr), shape=shape)
+        return np.asarray(member.T @ values)
 
     def _gather(self, values: Array) -> Array:
         """Sums over the rows of each level of ``v`` times values, (l, p)."""
@@ -168,7 +188,7 @@ class _Levels:
         observed = lam.T @ self._outer(at.Wo) @ lam + np.eye(len(lam))
         a = np.linalg.solve(observed, along[:, :, None])[:, :, 0]
         through = row - at.Wo * np.einsum("na,na->n", self.VL, a[codes])
-        mean_g = sum(self.share[codes, k] * g for k, g in enumerate(self.g))
+        mean_g = np.einsum("nk,nk->n", self.share[codes], self.g)
         parts = [problem.basis.T @ (mean_g + through)]
         bar = np.einsum("klq,lk,lkp->qp", self.G, self.share, self.u)
         bar = bar + self._gather(through).T @ self.mode
@@ -188,11 +208,11 @@ class _Levels:
         """Derivative in the extra parameter."""
         problem = self.problem
         value = 0.0
-        for k, eta in enumerate(self.eta):
-            d = problem.family.extra_derivatives(
-                problem.y, problem.weights, eta, self.extra
-            )
-            value += float(self.share[self.codes, k] @ d.deviance)
+        share = self.share[self.codes]
+        for part in self._parts():
+            y, weights, flat, _ = self._repeated(self.eta[:, part])
+            d = problem.family.extra_derivatives(y, weights, flat, self.extra)
+            value += float(share[:, part].ravel() @ d.deviance)
         d = problem.family.extra_derivatives(
             problem.y, problem.weights, self.modes.eta, self.extra
         )
