@@ -21,6 +21,7 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from lme.errors import FitError
 from lme.inference import (
     components,
+    contrasts,
     estimates,
     internals,
     modes,
@@ -28,6 +29,7 @@ from lme.inference import (
     residuals,
     wald,
 )
+from lme.inference import ddf as ddf_methods
 from lme.inference.working import MixedFit
 from lme.report import summary as reports
 from lme.report.tables import Report
@@ -266,6 +268,46 @@ class MixedResults(LikelihoodModelResults, ResultMixin):
         )
         return WaldTestResults(None, "chi2", None, table=frame)
 
+    def contrast(
+        self,
+        L: Any,
+        *,
+        ddf: str = "satterthwaite",
+        joint: bool = False,
+        alpha: float = 0.05,
+    ) -> pd.DataFrame:
+        """Test combinations of the fixed effects; see `contrasts.contrast_frame`.
+
+        Parameters
+        ----------
+        L : str, list of str, dict, array or (array, array)
+            See `wald.linear_constraint`.
+        ddf : {"satterthwaite", "kenward-roger", "containment", "residual", "z"}
+            Method for the degrees of freedom; a generalized model has "z".
+        joint : bool
+            One F test of all rows; otherwise a t test for each.
+        alpha : float
+            One minus the coverage of the intervals.
+        """
+        return contrasts.contrast_frame(
+            self._denominator(ddf),
+            self.model.exog_names,
+            self._constraint(L),
+            joint=joint,
+            alpha=alpha,
+        )
+
+    def _denominator(self, ddf: str) -> ddf_methods.Denominator:
+        """A method for degrees of freedom, prepared once for each result."""
+        key = f"ddf {ddf_methods.method_name(self.fit_record, ddf)}"
+        if key not in self._cache:
+            if key[4:] not in ddf_methods.DATA_FREE:
+                self._need_data(f"ddf={ddf!r}")
+            record, cov_type = self.fit_record, self._cov_type()
+            self._cache[key] = contrasts.denominator(record, key[4:], cov_type)
+        found: ddf_methods.Denominator = self._cache[key]
+        return found
+
     def t_test_pairwise(self, *args: Any, **kwargs: Any) -> Any:
         """Not available: it needs a patsy design. Use `t_test` with contrasts."""
         raise FitError(
@@ -287,8 +329,13 @@ class MixedResults(LikelihoodModelResults, ResultMixin):
         alpha: float = 0.05,
         correlation: bool | None = None,
         digits: int = 4,
+        ddf: str = "z",
     ) -> Report:
-        """The fit in sections, as a statsmodels ``Summary``; see `lme.report`."""
+        """The fit in sections, as a statsmodels ``Summary``; see `lme.report`.
+
+        `ddf` is as in `contrast`: with "z" tests are normal, otherwise by t.
+        """
+        name = ddf_methods.method_name(self.fit_record, ddf)
         return reports.summarize(
             self.fit_record,
             cov_type=self._cov_type(),
@@ -298,6 +345,7 @@ class MixedResults(LikelihoodModelResults, ResultMixin):
             digits=digits,
             quantiles=self._quantiles(),
             warnings=[str(warning) for warning in self.warnings],
+            ddf=None if name == "z" else self._denominator(name),
         )
 
     def _quantiles(self) -> Any:

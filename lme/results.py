@@ -18,7 +18,8 @@ from lme.formula.arrays import response_of
 from lme.formula.replacement import check_response, replace_response
 from lme.generalized import GLMMFit
 from lme.generalized import refit as refit_glmm
-from lme.inference import estimates, residuals, wald
+from lme.inference import estimates, residuals, terms, wald
+from lme.inference.ddf import f_frame
 
 if TYPE_CHECKING:
     from lme.glmm import GLMM
@@ -97,6 +98,35 @@ class LMMResults(MixedResults):
         self._need_data("residuals")
         values = residuals.residuals(self.fit_record, kind, type, scaled)
         return estimates.label_rows(self.fit_record.design, values)
+
+    def anova(self, *, type: int | str = 3, ddf: str = "satterthwaite") -> pd.DataFrame:
+        """F tests of the terms of the fixed part, as lmerTest's ``anova``.
+
+        Parameters
+        ----------
+        type : {1, 2, 3}
+            Each term after those before it; after all that do not contain it; or as
+            differences between unweighted means of cells. See `terms`.
+        ddf : {"satterthwaite", "kenward-roger", "containment", "residual", "z"}
+            Method for the denominator degrees of freedom.
+
+        Returns
+        -------
+        DataFrame
+            A row a term; see `ddf.f_frame`. The method is in ``attrs["ddf"]``, the
+            type in ``attrs["type"]``.
+
+        See Also
+        --------
+        lme.anova : compares models.
+        """
+        self._need_data("anova")
+        kind = terms.type_number(type)
+        method = self._denominator(ddf)
+        found = terms.term_hypotheses(self.fit_record, kind)
+        frame = f_frame(method, [(label, L, 0.0) for label, L in found])
+        frame.attrs |= {"ddf": method.label, "type": kind}
+        return frame
 
     def refit(self, y: ArrayLike) -> LMMResultsWrapper:
         """Fit the same model to another response, of the rows used or of all rows.

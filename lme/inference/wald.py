@@ -13,6 +13,7 @@ from scipy.special import ndtr, ndtri
 
 from lme.errors import OptionError, near
 from lme.generalized import GLMMFit
+from lme.inference.ddf import Denominator, t_tests
 from lme.inference.estimates import coefficient_names
 from lme.inference.working import MixedFit
 
@@ -151,9 +152,12 @@ def _unreadable(
 
 
 def coefficient_table(
-    fit: MixedFit, alpha: float = 0.05, cov_type: str | None = None
+    fit: MixedFit,
+    alpha: float = 0.05,
+    cov_type: str | None = None,
+    ddf: Denominator | None = None,
 ) -> pd.DataFrame:
-    """Estimates, standard errors, z tests and intervals of the fixed effects.
+    """Estimates, standard errors, tests and intervals of the fixed effects.
 
     Parameters
     ----------
@@ -163,14 +167,20 @@ def coefficient_table(
         One minus the coverage of the intervals.
     cov_type : str, optional
         Kind of standard errors; see `covariance`.
+    ddf : Denominator, optional
+        Degrees of freedom of t tests, from `contrasts.denominator`.
 
     Returns
     -------
     DataFrame
         A row a coefficient; columns ``estimate``, ``se``, ``z``, ``p``, ``lower`` and
         ``upper``. The normal distribution is used, which ignores that theta is
-        estimated: in small samples p is too small.
+        estimated: in small samples p is too small. With `ddf` the columns are those
+        of `ddf.t_tests`.
     """
+    if ddf is not None:
+        found = t_tests(ddf, np.eye(ddf.beta.size), alpha=alpha)
+        return found.set_axis(coefficient_names(fit))
     se = standard_errors(fit, cov_type)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = fit.beta / se

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lme.generalized import GLMMFit
 from lme.inference import estimates, wald
 from lme.inference.components import residual_deviation, variance_components
+from lme.inference.ddf import Denominator
 from lme.inference.residuals import scaled_quantiles
 from lme.inference.text import abbreviate, escape, html_table, number, p_value, table
 from lme.inference.working import MixedFit
@@ -43,6 +44,7 @@ def summarize(
     digits: int = 4,
     quantiles: NDArray[np.float64] | None = None,
     warnings: Sequence[str] = (),
+    ddf: Denominator | None = None,
 ) -> Report:
     """The full summary in sections.
 
@@ -64,6 +66,9 @@ def summarize(
         Quantiles of the scaled residuals, where the data are no longer at hand.
     warnings : sequence of str
         Warnings to repeat as notes.
+    ddf : Denominator, optional
+        Degrees of freedom of t tests in place of z tests; see
+        `contrasts.denominator`.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def summarize(
             aligns="rrrrr",
         ),
         _components(fit, digits),
-        _coefficients(fit, alpha, cov_type),
+        _coefficients(fit, alpha, cov_type, ddf),
     ]
     p = fit.beta.size
     if correlation is None:
@@ -164,25 +169,34 @@ def _components(fit: MixedFit, digits: int) -> Any:
 
 
 def coefficient_cells(
-    fit: MixedFit, alpha: float, cov_type: str | None = None
+    fit: MixedFit,
+    alpha: float,
+    cov_type: str | None = None,
+    ddf: Denominator | None = None,
 ) -> tuple[list[str], list[list[str]]]:
     """Header and cells of the table of fixed effects."""
-    frame = wald.coefficient_table(fit, alpha, cov_type)
+    frame = wald.coefficient_table(fit, alpha, cov_type, ddf)
     low, high = f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"
-    header = ["", "coef", "std err", "z", "P>|z|", low, high]
+    letter = "z" if "z" in frame else "t"
+    middle = [] if "df" not in frame else ["df"]
+    header = ["", "coef", "std err", *middle, letter, f"P>|{letter}|", low, high]
     rows = []
-    for name, values in zip(frame.index, frame.to_numpy(), strict=True):
-        estimate, se, z, p, lower, upper = values
-        cells = [number(estimate), number(se), number(z, 3), p_value(p)]
-        rows.append([str(name), *cells, number(lower), number(upper)])
+    for name, row in zip(frame.index, frame.to_dict("records"), strict=True):
+        cells = [number(row["estimate"]), number(row["se"])]
+        cells += [f"{row[column]:.2f}" for column in middle]
+        cells += [number(row[letter], 3), p_value(row["p"])]
+        rows.append([str(name), *cells, number(row["lower"]), number(row["upper"])])
     return header, rows
 
 
-def _coefficients(fit: MixedFit, alpha: float, cov_type: str | None) -> Any:
-    header, rows = coefficient_cells(fit, alpha, cov_type)
+def _coefficients(
+    fit: MixedFit, alpha: float, cov_type: str | None, ddf: Denominator | None
+) -> Any:
+    header, rows = coefficient_cells(fit, alpha, cov_type, ddf)
     if not rows:
         return simple_table([["Fixed effects: none"]])
-    return simple_table(rows, header, title="Fixed effects, tests by z (normal):")
+    method = "z (normal)" if ddf is None else f"t ({ddf.label})"
+    return simple_table(rows, header, title=f"Fixed effects, tests by {method}:")
 
 
 def _correlations(fit: MixedFit, cov_type: str | None) -> Any:
