@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.engine.crossproducts import multiply
+from lme.engine.crossproducts import by_rows, multiply
 from lme.engine.lmm import Evaluation
 from lme.fit import Fit
 
@@ -75,8 +75,7 @@ def sandwiches(directions: Sequence[Direction], W: Sequence[Array]) -> Array:
     out = np.zeros((len(directions), p, p))
     for i, direction in enumerate(directions):
         w = W[direction.factor]
-        flat = w.reshape(-1, p)
-        out[i] = flat.T @ changed(direction, w).reshape(-1, p)
+        out[i] = by_rows(w).T @ by_rows(changed(direction, w))
     return out
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lme.engine.crossproducts import by_rows
 from lme.engine.lmm import Evaluation
 from lme.engine.threads import suited_threads
 from lme.fit import Fit, fit_lmm
@@ -179,7 +180,7 @@ def _second(at: Evaluation, G: list[Direction], W: list[Array]) -> Array:
         padded[g.factor] = right
         B = apply_inverse(at, padded)
         for i, (h, left) in enumerate(zip(G, moved, strict=True)):
-            out[i, j] = left.reshape(-1, p).T @ B[h.factor].reshape(-1, p)
+            out[i, j] = by_rows(left).T @ by_rows(B[h.factor])
     return out
 
 

@@ -282,3 +282,21 @@ def test_without_data_and_pickled():
 def test_stored_reference_is_that_of_shared():
     names = {path.stem for path in (SHARED / "reference/inference/lmm").glob("*.json")}
     assert names == set(MODELS)
+
+
+@pytest.mark.parametrize("method", DDF_METHODS)
+def test_without_fixed_effects(method):
+    data = lme.datasets.load("sleepstudy")
+    res = lme.lmer("Reaction ~ 0 + (1 | Subject)", data).fit()
+    assert res.anova(ddf=method).empty
+    assert "Fixed effects: none" in str(res.summary(ddf=method))
+
+
+@pytest.mark.parametrize("method", ["satterthwaite", "kenward-roger"])
+def test_units_do_not_matter(method):
+    data = lme.datasets.load("sleepstudy")
+    formula = "Reaction ~ Days + (Days | Subject)"
+    other = data.assign(Reaction=1e6 * data.Reaction, Days=1e-5 * data.Days)
+    one = lme.lmer(formula, data).fit().contrast(np.eye(2), ddf=method)
+    two = lme.lmer(formula, other).fit().contrast(np.eye(2), ddf=method)
+    assert_allclose(one[["df", "t", "p"]], two[["df", "t", "p"]], rtol=1e-6)
