@@ -209,7 +209,7 @@ class GLMM(MixedModel):
         start : array_like or mapping, optional
             Start of the search: theta, or a mapping with "theta" and "beta".
         optimizer : str
-            Search; ``"auto"`` is the quasi-Newton search with exact gradients.
+            Search; ``"auto"`` is Newton in a trust region with exact gradients.
         control : mapping, optional
             Limits and tolerances of the search, such as ``max_evaluations``.
         verbose : int

@@ -159,7 +159,7 @@ class LMM(MixedModel):
         kernel : {"auto", "blocked", "cholmod"}
             How the penalized least-squares problem is solved.
         optimizer : str
-            Search; ``"auto"`` is the quasi-Newton search with exact gradients.
+            Search; ``"auto"`` is Newton in a trust region with exact gradients.
         control : mapping, optional
             Limits and tolerances of the search, such as ``max_evaluations``.
         verbose : int

@@ -9,7 +9,7 @@ import lme
 from lme.covariance import STRUCTURES
 from lme.engine import lmm, moments
 from lme.engine.choice import choose
-from lme.engine.relcov import Term
+from lme.engine.relcov import Term, lower_factor
 from lme.tests.cases import CASES
 
 pytestmark = pytest.mark.filterwarnings("ignore::lme.errors.LMEWarning")
@@ -212,3 +212,20 @@ def test_a_large_offset_of_predictor_and_response_does_not_matter():
     far = lme.lmer("high ~ year + (year | Subject)", frame).fit(reml=False)
     assert far.objective == pytest.approx(base.objective, abs=1e-6)
     assert far.params["year"] == pytest.approx(base.params["Days"], rel=1e-6)
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 5])
+def test_lower_factor(p):
+    """``L Q = matrix`` with L lower triangular, for any matrix, singular ones too."""
+    rng = np.random.default_rng(p)
+    for _ in range(50):
+        matrix = rng.normal(size=(p, p)) * 10.0 ** rng.integers(-3, 4, (p, 1))
+        L, Q = lower_factor(matrix)
+        np.testing.assert_allclose(L @ Q, matrix, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(Q @ Q.T, np.eye(p), atol=1e-9)
+        assert not np.triu(L, 1).any()
+        assert (L.diagonal() > 0).all()
+    matrix[:, -1] = 0.0
+    L, Q = lower_factor(matrix)
+    np.testing.assert_allclose(L @ Q, matrix, rtol=1e-9, atol=1e-9)
+    assert L[-1, -1] == 0.0
