@@ -185,6 +185,18 @@ def _semidefinite_cholesky(factor: Array) -> Array:
     return L
 
 
+def _lower_factor_of_two(matrix: Array) -> tuple[Array, Array] | None:
+    """`lower_factor` of a regular 2 x 2 matrix, ten times as fast; else None."""
+    (m00, m01), (m10, m11) = matrix.tolist()
+    first = math.hypot(m00, m01)
+    last = (m00 * m11 - m01 * m10) / first
+    if not abs(last) > 1e-10 * max(first, abs(m10), abs(m11)):
+        return None
+    c, s, sign = m00 / first, m01 / first, math.copysign(1.0, last)
+    L = np.array([[first, 0.0], [m10 * c + m11 * s, abs(last)]])
+    return L, np.array([[c, s], [-s * sign, c * sign]])
+
+
 def lower_factor(matrix: Array) -> tuple[Array, Array]:
     """``L Q = matrix`` with L lower triangular, its diagonal >= 0, and Q a rotation.
 
@@ -192,23 +204,16 @@ def lower_factor(matrix: Array) -> tuple[Array, Array]:
     a whole rotation.
     """
     if len(matrix) == 2 and matrix[0, 1] != 0.0:
-        # Two columns are most models: ten times as fast as the general way.
-        (m00, m01), (m10, m11) = matrix.tolist()
-        first = math.hypot(m00, m01)
-        last = (m00 * m11 - m01 * m10) / first
-        if abs(last) > 1e-10 * max(first, abs(m10), abs(m11)):
-            c, s = m00 / first, m01 / first
-            sign = math.copysign(1.0, last)
-            L = np.array([[first, 0.0], [m10 * c + m11 * s, abs(last)]])
-            return L, np.array([[c, s], [-s * sign, c * sign]])
+        pair = _lower_factor_of_two(matrix)
+        if pair is not None:
+            return pair
     if len(matrix) == 1 or not np.triu(matrix, 1).any():
         sign = np.where(matrix.diagonal() < 0.0, -1.0, 1.0)
         return matrix * sign, np.diag(sign)
     Q, R = np.linalg.qr(matrix.T)
-    sign = np.where(R.diagonal() < 0.0, -1.0, 1.0)
-    L, rotation = R.T * sign, (Q * sign).T
     if np.abs(R.diagonal()).min() > 1e-10 * np.abs(matrix).max():
-        return L, rotation
+        sign = np.where(R.diagonal() < 0.0, -1.0, 1.0)
+        return R.T * sign, (Q * sign).T
     L = _semidefinite_cholesky(matrix)
     rotation = np.linalg.lstsq(L, matrix, rcond=None)[0]
     return L, np.asarray(rotation, dtype=np.float64)
