@@ -28,6 +28,7 @@ from lme.formula.design import Design
 from lme.optimizers import OPTIMIZERS
 from lme.preparation import (
     boundary_words,
+    by_terms,
     check_scale,
     engine_terms,
     keep_columns,
@@ -277,24 +278,11 @@ def _freeze(
     """Everything that the optimum implies, in the user's units."""
     problem, template = criterion.problem, criterion.problem.template
     theta = template.external(at.theta)
-    d = criterion.scores(at)
-    modes = [(v @ lam) @ lam.T for v, lam in zip(d, at.lambdas, strict=True)]
-    lambdas, u, b = [], [], []
-    slots = iter(template.slots)
-    for term in design.terms:
-        p = term.values.shape[1]
-        if not p:
-            # A term such as (0 | g) has no columns, hence no parameters either.
-            lambdas.append(np.zeros((0, 0)))
-            u.append(np.zeros((len(term.levels), 0)))
-            b.append(np.zeros((len(term.levels), 0)))
-            continue
-        slot = next(slots)
-        lam = at.lambdas[slot.factor][slot.columns, slot.columns]
-        rotation = slot.outward(lam)[1]
-        lambdas.append(slot.structure.factor(theta[slot.theta], p))
-        u.append(d[slot.factor][:, slot.columns] @ lam @ rotation.T)
-        b.append(modes[slot.factor][:, slot.columns] @ slot.basis.T)
+    spherical = [
+        v @ lam for v, lam in zip(criterion.scores(at), at.lambdas, strict=True)
+    ]
+    modes = [v @ lam.T for v, lam in zip(spherical, at.lambdas, strict=True)]
+    lambdas, u, b = by_terms(design, template, at.lambdas, spherical, modes)
     inner = problem.level + at.coefficients
     beta: Array = inner
     if problem.p:
@@ -318,10 +306,10 @@ def _freeze(
         X=problem.X,
         kept_columns=kept,
         theta=theta,
-        lambdas=tuple(lambdas),
+        lambdas=lambdas,
         beta=beta,
-        u=tuple(u),
-        b=tuple(b),
+        u=u,
+        b=b,
         sigma=float(np.sqrt(at.r2 / criterion.df)),
         objective=at.value,
         ldL2=at.logdet,

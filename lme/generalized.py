@@ -28,6 +28,7 @@ from lme.formula.design import Design
 from lme.optimizers import OPTIMIZERS
 from lme.preparation import (
     boundary_words,
+    by_terms,
     engine_terms,
     keep_columns,
     separation,
@@ -339,20 +340,7 @@ def _freeze(
         raise FitError("The search ended at a point without modes.")
     gamma, theta_in, extra = criterion.split(at.theta)
     theta = template.external(theta_in)
-    lambdas, u, b = [], [], []
-    slots = iter(template.slots)
-    for term in design.terms:
-        p = term.values.shape[1]
-        if not p:
-            lambdas.append(np.zeros((0, 0)))
-            u.append(np.zeros((len(term.levels), 0)))
-            b.append(np.zeros((len(term.levels), 0)))
-            continue
-        slot = next(slots)
-        lambdas.append(slot.structure.factor(theta[slot.theta], p))
-        lam = at.lambdas[slot.factor][slot.columns, slot.columns]
-        u.append(modes.u[slot.factor][:, slot.columns] @ slot.outward(lam)[1].T)
-        b.append(modes.b[slot.factor][:, slot.columns] @ slot.basis.T)
+    lambdas, u, b = by_terms(design, template, at.lambdas, modes.u, modes.b)
     gamma = modes.gamma
     beta = gamma
     if problem.p:
@@ -376,10 +364,10 @@ def _freeze(
         X=problem.X,
         kept_columns=kept,
         theta=theta,
-        lambdas=tuple(lambdas),
+        lambdas=lambdas,
         beta=beta,
-        u=tuple(u),
-        b=tuple(b),
+        u=u,
+        b=b,
         sigma=1.0,
         extra=float(np.exp(extra)) if family.extra is not None else float("nan"),
         objective=at.value,

@@ -127,6 +127,42 @@ def settle_zeros(
     return trial if trial.value <= point.value + 1e-8 else point
 
 
+def by_terms(
+    design: Design,
+    template: Template,
+    factors: Sequence[Array],
+    spherical: Sequence[Array],
+    modes: Sequence[Array],
+) -> tuple[tuple[Array, ...], tuple[Array, ...], tuple[Array, ...]]:
+    """Relative factors, spherical and original modes of each term, user's columns.
+
+    Parameters
+    ----------
+    design : Design
+    template : Template
+    factors : sequence of (p, p) arrays
+        ``lambda`` of each grouping factor in the internal basis.
+    spherical, modes : sequences of (l, p) arrays
+        Of each grouping factor in the internal basis.
+    """
+    lambdas, u, b = [], [], []
+    slots = iter(template.slots)
+    for term in design.terms:
+        if not term.values.shape[1]:
+            # A term such as (0 | g) has no columns, hence no parameters either.
+            lambdas.append(np.zeros((0, 0)))
+            u.append(np.zeros((len(term.levels), 0)))
+            b.append(np.zeros((len(term.levels), 0)))
+            continue
+        slot = next(slots)
+        part = slot.columns
+        L, rotation = slot.outward(factors[slot.factor][part, part])
+        lambdas.append(L)
+        u.append(spherical[slot.factor][:, part] @ rotation.T)
+        b.append(modes[slot.factor][:, part] @ slot.basis.T)
+    return tuple(lambdas), tuple(u), tuple(b)
+
+
 def check_scale(residual: Array, response: Array) -> None:
     """Refuse a response that the fixed effects explain exactly, or beyond all scale.
 
