@@ -20,12 +20,10 @@ from lme.errors import (
     ConvergenceWarning,
     FitError,
     LMEWarning,
-    OptionError,
     PerformanceWarning,
-    near,
 )
 from lme.formula.design import Design
-from lme.optimizers import OPTIMIZERS
+from lme.optimizers import find_optimizer
 from lme.preparation import (
     boundary_words,
     by_terms,
@@ -35,6 +33,7 @@ from lme.preparation import (
     polish,
     second_opinion,
     settle_zeros,
+    trace_of,
     warn_all,
 )
 from lme.search import Control, Outcome, Trace, control_from
@@ -203,12 +202,7 @@ def _fit_problem(
     began = time.perf_counter()
     control = control_from(options["control"])
     name = options["optimizer"]
-    if not isinstance(name, str) or name not in OPTIMIZERS:
-        raise OptionError(
-            f"Unknown optimizer {name!r}.",
-            f"The optimizers are {', '.join(OPTIMIZERS)}.",
-            near(str(name), OPTIMIZERS),
-        )
+    optimizer = find_optimizer(name)
     check_scale(problem.residual, problem.y)
     chosen, advice = choose(problem.cross, options["kernel"])
     if advice:
@@ -217,9 +211,7 @@ def _fit_problem(
     even = problem.template.even()
 
     def search(theta: Array) -> Outcome:
-        return OPTIMIZERS[name](
-            criterion.evaluate, theta, control, options["verbose"], even
-        )
+        return optimizer(criterion.evaluate, theta, control, options["verbose"], even)
 
     with suited_threads(problem.cross.sizes):
         outcome = search(linear_start(problem, start))
@@ -254,11 +246,7 @@ def _fit_problem(
     if not (verdict.converged and verdict.unique):
         notes = [*notes, ConvergenceWarning(verdict.message)]
     warn_all(notes)
-    trace = Trace(
-        np.array([value for _, value, _ in outcome.points]),
-        np.array([norm for _, _, norm in outcome.points]),
-        np.array([problem.template.external(theta) for theta, _, _ in outcome.points]),
-    )
+    trace = trace_of(outcome, problem.template)
     final = polish(criterion, point, outcome.hessian)
     if not isinstance(final, Evaluation):
         raise TypeError("The search returned a point of another criterion.")

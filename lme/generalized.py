@@ -20,12 +20,10 @@ from lme.errors import (
     ConvergenceWarning,
     FitError,
     LMEWarning,
-    OptionError,
-    near,
 )
 from lme.families.base import Family
 from lme.formula.design import Design
-from lme.optimizers import OPTIMIZERS
+from lme.optimizers import find_optimizer
 from lme.preparation import (
     boundary_words,
     by_terms,
@@ -33,6 +31,7 @@ from lme.preparation import (
     keep_columns,
     separation,
     settle_zeros,
+    trace_of,
     warn_all,
 )
 from lme.search import Control, Trace, control_from
@@ -222,12 +221,7 @@ def fit_glmm(
     observed = laplace == "observed" or (laplace == "auto" and family.dispersion)
     options = {"optimizer": optimizer, "control": control, "verbose": verbose}
     options["laplace"] = laplace
-    if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
-        raise OptionError(
-            f"Unknown optimizer {optimizer!r}.",
-            f"The optimizers are {', '.join(OPTIMIZERS)}.",
-            near(str(optimizer), OPTIMIZERS),
-        )
+    find_optimizer(optimizer)
     return _fit(design, problem, kept, nAGQ, observed, start, options, notes)
 
 
@@ -272,7 +266,7 @@ def _fit(
         even = np.append(even, False)
     offset = 0 if nAGQ == 0 else problem.p
     sizes = [f.levels * f.values.shape[1] for f in problem.factors]
-    search = OPTIMIZERS[options["optimizer"]]
+    search = find_optimizer(options["optimizer"])
     wishes = control_from(options["control"]), options["verbose"], even
     with suited_threads(sizes):
         outcome = search(criterion.evaluate, psi, *wishes)
@@ -309,17 +303,7 @@ def _fit(
     elif not (verdict.converged and verdict.unique):
         notes = [*notes, ConvergenceWarning(verdict.message)]
     warn_all(notes)
-    k = problem.template.size
-    trace = Trace(
-        np.array([value for _, value, _ in outcome.points]),
-        np.array([norm for _, _, norm in outcome.points]),
-        np.array(
-            [
-                problem.template.external(at[offset : offset + k])
-                for at, _, _ in outcome.points
-            ]
-        ),
-    )
+    trace = trace_of(outcome, problem.template, offset)
     return _freeze(design, criterion, point, kept, nAGQ, verdict, trace, notes, options)
 
 

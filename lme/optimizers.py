@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from lme.errors import OptionError, near
 from lme.search import Control, Optimizer, Outcome, Point, newton, newton_step
 
 Array = NDArray[np.float64]
@@ -70,3 +71,14 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "powell": _derivative_free("Powell"),
     "cobyla": _derivative_free("COBYLA"),
 }
+
+
+def find_optimizer(name: object) -> Optimizer:
+    """The search of a name; raises OptionError with the near spellings."""
+    if not isinstance(name, str) or name not in OPTIMIZERS:
+        raise OptionError(
+            f"Unknown optimizer {name!r}.",
+            f"The optimizers are {', '.join(OPTIMIZERS)}.",
+            near(str(name), OPTIMIZERS),
+        )
+    return OPTIMIZERS[name]

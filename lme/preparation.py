@@ -17,7 +17,7 @@ from lme.engine.pirls import Modes
 from lme.engine.relcov import Template, Term
 from lme.errors import DataError, DesignError, FitError, LMEWarning, RankWarning
 from lme.formula.design import Design
-from lme.search import Outcome, Point, newton_step
+from lme.search import Outcome, Point, Trace, newton_step
 
 Array = NDArray[np.float64]
 
@@ -125,6 +125,24 @@ def settle_zeros(
     settled[part] = theta
     trial = criterion.evaluate(settled)
     return trial if trial.value <= point.value + 1e-8 else point
+
+
+def trace_of(outcome: Outcome, template: Template, offset: int = 0) -> Trace:
+    """Every evaluation of a search, theta in the user's units.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    template : Template
+    offset : int
+        Parameters of the search before the covariance parameters.
+    """
+    part = slice(offset, offset + template.size)
+    return Trace(
+        np.array([value for _, value, _ in outcome.points]),
+        np.array([norm for _, _, norm in outcome.points]),
+        np.array([template.external(at[part]) for at, _, _ in outcome.points]),
+    )
 
 
 def by_terms(

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lme.errors import LMEWarning, OptionError, near
+from lme.errors import LMEWarning
 from lme.fit import Fit, fit_lmm
 from lme.generalized import GLMMFit, fit_glmm
 from lme.inference.components import theta_names
-from lme.optimizers import OPTIMIZERS
+from lme.optimizers import OPTIMIZERS, find_optimizer
 
 #: Derivative-free searches need hundreds of evaluations.
 _LIMIT = {"max_evaluations": 20_000}
@@ -53,12 +53,7 @@ def allfit(result: Any, optimizers: Sequence[str] | None = None) -> pd.DataFrame
     if optimizers is not None:
         names = list(optimizers)
     for name in names:
-        if name not in OPTIMIZERS:
-            raise OptionError(
-                f"Unknown optimizer {name!r}.",
-                f"The optimizers are {', '.join(OPTIMIZERS)}.",
-                near(str(name), OPTIMIZERS),
-            )
+        find_optimizer(name)
     record = result.fit_record
     rows = []
     for name in names:
