@@ -1,0 +1,102 @@
+"""The ground of every result: the record of the fit, and statsmodels' bases."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.base.model import LikelihoodModelResults, ResultMixin
+
+from lme.errors import FitError
+from lme.inference import contrasts, estimates, residuals, wald
+from lme.inference import ddf as ddf_methods
+from lme.inference.working import MixedFit
+
+if TYPE_CHECKING:
+    from lme.specification import MixedModel
+
+Array = NDArray[np.float64]
+
+
+def user_level() -> int:
+    """Frames from the caller of this function to the user's code."""
+    level, frame = 0, inspect.currentframe()
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in ("lme", "statsmodels", "functools"):
+            break
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def computed(function: Callable[[MixedFit], Any], doc: str) -> property:
+    """A read-only property that computes from the record of the fit."""
+    return property(lambda result: function(result.fit_record), doc=doc)
+
+
+def recorded(name: str, doc: str) -> property:
+    """A read-only property that is a field of the record of the fit."""
+    return computed(attrgetter(name), doc)
+
+
+class Contract(LikelihoodModelResults, ResultMixin):
+    """A fitted model as statsmodels expects it; the parts of a result build on it.
+
+    Parameters
+    ----------
+    model : LMM or GLMM
+        The model that was fitted.
+    record : Fit or GLMMFit
+        Everything that was estimated, as a frozen record.
+    scale : float
+        Residual variance or dispersion; 1 where it is fixed.
+    """
+
+    model: Any
+    fit_record: MixedFit
+
+    def __init__(self, model: MixedModel, record: MixedFit, scale: float) -> None:
+        super().__init__(model, record.beta, scale=scale)
+        self.fit_record = record
+        self.nobs = estimates.row_count(record)
+        self.df_model = record.beta.size - int(model.k_constant)
+        self._cache: dict[str, Any] = {}
+
+    @property
+    def _is_light(self) -> bool:
+        return bool(self.fit_record.mu.size < self.nobs)
+
+    def _need_data(self, what: str) -> None:
+        if self._is_light:
+            raise FitError(
+                f"{what} needs the data, which remove_data took away.",
+                "The result must hold its data.",
+                "Fit the model again.",
+            )
+
+    def _constraint(self, hypothesis: Any) -> tuple[Array, Array]:
+        return wald.linear_constraint(self.model.exog_names, hypothesis)
+
+    def _denominator(self, ddf: str) -> ddf_methods.Denominator:
+        """A method for degrees of freedom, prepared once for each result."""
+        key = f"ddf {ddf_methods.method_name(self.fit_record, ddf)}"
+        if key not in self._cache:
+            if key[4:] not in ddf_methods.DATA_FREE:
+                self._need_data(f"ddf={ddf!r}")
+            record, cov_type = self.fit_record, self._cov_type()
+            self._cache[key] = contrasts.denominator(record, key[4:], cov_type)
+        found: ddf_methods.Denominator = self._cache[key]
+        return found
+
+    def _quantiles(self) -> Any:
+        compute = partial(residuals.scaled_quantiles, self.fit_record)
+        return self._summary_cache("quantiles", compute)
+
+    def _cov_type(self) -> str | None:
+        """Kind of standard errors, where there is a choice."""
+        return None

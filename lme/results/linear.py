@@ -1,0 +1,134 @@
+"""The results of a linear mixed model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import statsmodels.base.wrapper as wrap
+from numpy.typing import ArrayLike, NDArray
+
+from lme.fit import Fit, refit
+from lme.formula.arrays import response_of
+from lme.inference import estimates, residuals, terms
+from lme.inference.ddf import f_frame
+from lme.results.contract import recorded
+from lme.results.mixed import MixedResults, MixedResultsWrapper
+
+if TYPE_CHECKING:
+    from lme.model import LMM
+
+Array = NDArray[np.float64]
+
+
+class LMMResults(MixedResults):
+    """Results of a linear mixed model; `LMM.fit` makes them.
+
+    Attributes
+    ----------
+    fit_record : Fit
+        Everything that was estimated, as a frozen record.
+    params, bse, tvalues, pvalues : Series, shape (p,)
+        Fixed effects, their standard errors, z ratios and two-sided normal p-values.
+    nobs, df_model : int
+        Number of rows used; number of fixed effects without the constant.
+    scale : float
+        Residual variance sigma^2.
+
+    Notes
+    -----
+    ``fit`` returns the results in statsmodels' wrapper, which puts names on arrays;
+    `LMMResults` itself holds bare arrays in `params`, `bse`, `tvalues`, `pvalues`,
+    `fittedvalues` and `resid`.
+    """
+
+    fit_record: Fit
+
+    def __init__(self, model: LMM, record: Fit) -> None:
+        super().__init__(model, record, record.sigma**2)
+        self.normalized_cov_params = record.vcov_unscaled
+
+    reml = recorded("reml", "Whether the restricted likelihood was maximized.")
+    sigma = recorded("sigma", "Residual standard deviation.")
+
+    @property
+    def deviance(self) -> float:
+        """-2 log-likelihood (never restricted) at the estimates.
+
+        For a REML fit the ML criterion at the REML estimate of theta. A deviance
+        relative to a saturated model is not defined for a linear mixed model.
+        """
+        if self.fit_record.reml:
+            self._need_data("deviance")
+        return -2 * estimates.log_likelihood(self.fit_record, reml=False)
+
+    @property
+    def resid(self) -> Array:
+        """Conditional residuals ``y - mu``, shape (nobs,)."""
+        self._need_data("resid")
+        return residuals.residuals(self.fit_record)
+
+    def residuals(
+        self, kind: str = "conditional", type: str = "response", scaled: bool = False
+    ) -> pd.Series:
+        """Residuals on the index of the data; see `lme.inference.residuals`."""
+        self._need_data("residuals")
+        values = residuals.residuals(self.fit_record, kind, type, scaled)
+        return estimates.label_rows(self.fit_record.design, values)
+
+    def anova(self, *, type: int | str = 3, ddf: str = "satterthwaite") -> pd.DataFrame:
+        """F tests of the terms of the fixed part, as lmerTest's ``anova``.
+
+        Parameters
+        ----------
+        type : {1, 2, 3}
+            Each term after those before it; after all that do not contain it; or as
+            differences between unweighted means of cells. See `terms`.
+        ddf : {"satterthwaite", "kenward-roger", "containment", "residual", "z"}
+            Method for the denominator degrees of freedom.
+
+        Returns
+        -------
+        DataFrame
+            A row a term; see `ddf.f_frame`. The method is in ``attrs["ddf"]``, the
+            type in ``attrs["type"]``.
+
+        See Also
+        --------
+        lme.anova : compares models.
+        """
+        self._need_data("anova")
+        kind = terms.type_number(type)
+        method = self._denominator(ddf)
+        found = terms.term_hypotheses(self.fit_record, kind)
+        frame = f_frame(method, [(label, L, 0.0) for label, L in found])
+        frame.attrs |= {"ddf": method.label, "type": kind}
+        return frame
+
+    def refit(self, y: ArrayLike) -> LMMResultsWrapper:
+        """Fit the same model to another response, of the rows used or of all rows.
+
+        This result and its model stay as they are.
+        """
+        self._need_data("refit")
+        values = response_of(self.fit_record.design, y)
+        found: LMMResultsWrapper = self.model.with_response(
+            refit(self.fit_record, values)
+        )
+        return found
+
+    def update(
+        self, formula: str | None = None, data: Any = None, **changes: Any
+    ) -> LMMResultsWrapper:
+        """Fit a changed model, as R's ``update``; see `LMM.update`."""
+        changes.setdefault("REML", self.fit_record.reml)
+        found: LMMResultsWrapper = self.model.update(formula, data, **changes).fit()
+        return found
+
+
+class LMMResultsWrapper(MixedResultsWrapper):
+    """`LMMResults` with names on its arrays; what ``LMM.fit`` returns."""
+
+
+wrap.populate_wrapper(LMMResultsWrapper, LMMResults)

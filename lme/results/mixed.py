@@ -1,0 +1,51 @@
+"""What every result offers: statsmodels' contract and lme4's accessors."""
+
+from __future__ import annotations
+
+from statsmodels.base.model import LikelihoodResultsWrapper
+
+from lme.results.comparisons import Comparisons
+from lme.results.estimation import Estimation
+from lme.results.figures import Figures
+from lme.results.hypotheses import Hypotheses
+from lme.results.intervals import Intervals
+from lme.results.keeping import Keeping
+from lme.results.measures import Measures
+from lme.results.observations import Observations
+from lme.results.reports import Reports
+from lme.results.resampling import Resampling
+
+
+class MixedResults(
+    Estimation,
+    Hypotheses,
+    Comparisons,
+    Intervals,
+    Measures,
+    Observations,
+    Resampling,
+    Reports,
+    Figures,
+    Keeping,
+):
+    """What results of linear and of generalized mixed models have in common.
+
+    Parameters
+    ----------
+    model : LMM or GLMM
+        The model that was fitted.
+    record : Fit or GLMMFit
+        Everything that was estimated, as a frozen record.
+    scale : float
+        Residual variance or dispersion; 1 where it is fixed.
+    """
+
+
+class MixedResultsWrapper(LikelihoodResultsWrapper):
+    """Results with names on their arrays; what ``fit`` returns."""
+
+    def __repr__(self) -> str:
+        return repr(self._results)
+
+    def __str__(self) -> str:
+        return repr(self._results)

@@ -1,0 +1,30 @@
+"""What a result says of rows: those of the fit, and new ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lme.inference import prediction
+from lme.results.contract import Contract
+
+Array = NDArray[np.float64]
+
+
+class Observations(Contract):
+    """Fitted values and predictions."""
+
+    @property
+    def fittedvalues(self) -> Array:
+        """Conditional fitted values, random effects included, shape (nobs,)."""
+        self._need_data("fittedvalues")
+        return self.fit_record.mu
+
+    def predict(self, newdata: Any = None, **options: Any) -> pd.Series:
+        """Means of the rows, or of new data; see `prediction.predict`."""
+        if newdata is None:
+            self._need_data("predict")
+        return prediction.predict(self.fit_record, newdata, **options)
