@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import DataError, OptionError, near
+from lme.formula.selection import select_random
 from lme.generalized import GLMMFit
 from lme.inference.estimates import label_rows
 from lme.inference.working import MixedFit
@@ -78,7 +80,10 @@ def predict(
                 near(str(value), choices),
             )
     if newdata is None:
-        return label_rows(fit.design, _mean(fit, _fitted(fit, re_form), which))
+        return label_rows(
+            fit.design,
+            _mean(fit, linear_predictor(fit, selected_effects(fit, re_form)), which),
+        )
     eta, index = _new(fit, newdata, re_form, new_levels, offset)
     return pd.Series(_mean(fit, eta, which), index=index)
 
@@ -90,13 +95,28 @@ def _mean(fit: MixedFit, eta: Array, which: str) -> Array:
     return fit.family.mean(eta)
 
 
-def _fitted(fit: MixedFit, re_form: str) -> Array:
-    """Linear predictor of the rows of the fit."""
+def selected_effects(fit: MixedFit, re_form: str) -> dict[int, tuple[int, ...]]:
+    """Columns of each random term that `re_form` keeps, by position."""
+    if re_form == "none":
+        return {}
     if re_form == "all":
-        return fit.eta if isinstance(fit, GLMMFit) else fit.mu
-    fixed: Array = fit.X @ fit.beta
-    known = fit.design.offset
-    return fixed if known is None else fixed + known
+        return {
+            k: tuple(range(len(term.columns)))
+            for k, term in enumerate(fit.design.terms)
+        }
+    return select_random(fit.design, re_form)
+
+
+def linear_predictor(fit: MixedFit, kept: Mapping[int, tuple[int, ...]]) -> Array:
+    """``offset + X beta + Z b`` of the rows of the fit, with the effects in `kept`."""
+    eta: Array = fit.X @ fit.beta
+    if fit.design.offset is not None:
+        eta = eta + fit.design.offset
+    for k, columns in kept.items():
+        term = fit.design.terms[k]
+        for j in columns:
+            eta = eta + term.values[:, j] * fit.b[k][term.codes, j]
+    return eta
 
 
 def _new(
