@@ -14,7 +14,7 @@ from lme.covariance import STRUCTURES
 from lme.engine import pirls
 from lme.engine.decompositions import find_dependent_columns
 from lme.engine.pirls import Modes
-from lme.engine.relcov import Template, Term
+from lme.engine.relcov import Template, Term, lower_factor
 from lme.errors import DataError, DesignError, FitError, LMEWarning, RankWarning
 from lme.formula.design import Design
 from lme.search import Outcome, Point, Trace, newton_step
@@ -275,13 +275,12 @@ def warn_all(notes: Sequence[LMEWarning]) -> None:
 def boundary_words(design: Design, template: Template, theta: Array) -> list[str]:
     """Every direction without variance, in words."""
     terms = [term for term in design.terms if term.values.shape[1]]
-    external = template.external(theta)
     out = []
     for slot, term in zip(template.slots, terms, strict=True):
         p = len(term.columns)
         out += boundary_directions(
-            slot.structure.factor(external[slot.theta], p),
-            slot.structure.factor(theta[slot.theta], p),
+            slot.outward(slot.structure.factor(theta[slot.theta], p))[0],
+            lower_factor(slot.structure.factor(theta[slot.theta], p))[0],
             np.sqrt((slot.inverse**2).sum(axis=0)),
             term.columns,
             term.group,

@@ -120,10 +120,10 @@ def estimate(
         least = min(0.02, cross.levels[f] / n)
         floor = max(0.05 * float(values[-1]), 0.05 * variances[f], least)
         S = (vectors * np.clip(values, floor, 1e6)) @ vectors.T
-        if slot.structure.basis == "triangular":
-            factor = np.linalg.cholesky(S)
-        else:
+        if slot.structure.independent:
             factor = np.diag(np.sqrt(S.diagonal()))
+        else:
+            factor = np.linalg.cholesky(S)
         theta[slot.theta] = slot.structure.pack(factor)
     return theta
 

@@ -140,7 +140,8 @@ class Template:
         for slot in self.slots:
             p = slot.columns.stop - slot.columns.start
             block = slot.structure.factor(theta[slot.theta], p)
-            out[slot.theta] = slot.structure.pack(slot.outward(block)[0])
+            outer = slot.structure.pack(slot.outward(block)[0])
+            out[slot.theta] = slot.structure.natural(outer, p)
         return out
 
     def internal(self, theta: Array) -> Array:
@@ -148,7 +149,8 @@ class Template:
         out = np.empty(self.size)
         for slot in self.slots:
             p = slot.columns.stop - slot.columns.start
-            block = slot.structure.factor(np.asarray(theta, float)[slot.theta], p)
+            values = np.asarray(theta, float)[slot.theta]
+            block = slot.structure.factor(slot.structure.interior(values, p), p)
             inner, _ = lower_factor(slot.inverse @ block)
             out[slot.theta] = slot.structure.pack(inner)
         return out
@@ -164,6 +166,9 @@ class Template:
         for slot in self.slots:
             p = slot.columns.stop - slot.columns.start
             factor = slot.structure.factor(theta[slot.theta], p)
+            if not slot.structure.linear:
+                out[slot.theta] = slot.structure.pack(lower_factor(factor)[0])
+                continue
             if (factor.diagonal() == 0.0).any():
                 factor = _semidefinite_cholesky(factor)
             sign = np.where(factor.diagonal() < 0.0, -1.0, 1.0)
@@ -241,9 +246,9 @@ def _basis(values: Array, structure: Structure) -> tuple[Array, Array, Array]:
             inverse = R / sign[:, None] * scale
             T = np.asarray(np.linalg.inv(inverse), dtype=np.float64)
             return Q * sign, T, inverse
-    if structure.basis in ("triangular", "diagonal"):
-        return values / scale, np.diag(1.0 / scale), np.diag(scale)
-    return values, np.eye(p), np.eye(p)
+    if structure.basis == "scalar":
+        scale = np.full(p, np.sqrt(np.mean(scale**2)))
+    return values / scale, np.diag(1.0 / scale), np.diag(scale)
 
 
 def assemble(

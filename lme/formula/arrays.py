@@ -10,11 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import DataError, DataTypeError, OptionError, near
+from lme.formula.bars import WRAPPERS
 from lme.formula.records import Design, RandomTerm
 
 Floats = NDArray[np.float64]
 
-STRUCTURES = ("us", "diag")
+STRUCTURES = tuple(
+    dict.fromkeys(name for both in WRAPPERS.values() for name in both if name)
+)
 _NEW = "The new response"
 
 

@@ -26,8 +26,20 @@ from lme.formula.syntax import (
     variables_of,
 )
 
-WRAPPERS = {"us": "us", "diag": "diag", "zerocorr": "diag"}
-"""Functions around a bar, and the covariance structure that each asks for."""
+WRAPPERS = {
+    "us": ("us", None),
+    "diag": ("diag", "homdiag"),
+    "zerocorr": ("diag", None),
+    "cs": ("cs", "homcs"),
+    "ar1": ("hetar1", "ar1"),
+    "toep": ("toep", "homtoep"),
+    "homdiag": (None, "homdiag"),
+    "homcs": (None, "homcs"),
+    "hetar1": ("hetar1", None),
+    "homtoep": (None, "homtoep"),
+}
+"""Functions around a bar, and the structures with many variances and with one."""
+_EQUAL = ("ar1", "homdiag", "homcs", "homtoep")  # one variance unless hom=FALSE
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Bar:
     group : Node
         The grouping factor, a name, a call or an interaction.
     structure : str
-        Covariance structure, ``"us"`` or ``"diag"``.
+        Covariance structure, a key of `lme.covariance.STRUCTURES`.
     terms : Terms
         The expanded left-hand side.
     split : bool
@@ -96,7 +108,9 @@ def expand_double_bars(node: Node, text: str = "") -> Node:
         for left in _split_left(inner.args[0], text):
             bar: Node = Call("|", (left, inner.args[1]), (), inner.start, inner.end)
             if wrapper is not None:
-                bar = Call(wrapper.function, (bar,), (None,), node.start, node.end)
+                args = (bar, *wrapper.args[1:])
+                keys = wrapper.keys
+                bar = Call(wrapper.function, args, keys, node.start, node.end)
                 pieces.append(bar)
             else:
                 pieces.append(parentheses(bar))
@@ -123,14 +137,7 @@ def find_bars(node: Node, text: str, adding: bool = True) -> Iterator[tuple[Call
         structure = "us"
         assert isinstance(inner, Call)
         if inner.function in WRAPPERS:
-            structure = WRAPPERS[inner.function]
-            if len(inner.args) != 1 or inner.keys != (None,):
-                raise _error(
-                    text,
-                    inner,
-                    f"{inner.function}() has more than a random term in it.",
-                    f"Expected {inner.function}(x | g).",
-                )
+            structure = _structure(inner, text)
             inner = unwrap(inner.args[0])
         if not adding:
             raise _error(
@@ -148,6 +155,35 @@ def find_bars(node: Node, text: str, adding: bool = True) -> Iterator[tuple[Call
             yield from find_bars(arg, text, adding and not removed)
     elif isinstance(node, Call) and not node.keys:
         _refuse_swallowed(node, node, text)
+
+
+def _structure(call: Call, text: str) -> str:
+    """The covariance structure that ``cs(x | g, hom = TRUE)`` asks for."""
+    name = call.function
+    many, one = WRAPPERS[name]
+    equal = name in _EQUAL
+    if len(call.args) > 1 or call.keys != (None,):
+        choice = call.args[1] if call.keys == (None, "hom") else None
+        if not isinstance(choice, Name) or choice.name not in ("TRUE", "FALSE"):
+            both = many is not None and one is not None
+            raise _error(
+                text,
+                call,
+                f"{name}() has more than a random term in it.",
+                f"Expected {name}(x | g)"
+                + (f" or {name}(x | g, hom = TRUE)." if both else "."),
+            )
+        equal = choice.name == "TRUE"
+    found = one if equal else many
+    if found is None:
+        raise _error(
+            text,
+            call,
+            f"{name}() has no form with {'one variance' if equal else 'variances'}"
+            f"{'' if equal else ' that differ'}.",
+            f"Expected {name}(x | g).",
+        )
+    return found
 
 
 def _refuse_swallowed(operation: Call, node: Node, text: str) -> None:

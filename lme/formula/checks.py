@@ -63,13 +63,17 @@ def _more_effects_than_rows(design: Design) -> Message | None:
     return _many_effects(design, design.y.size + 1)
 
 
+#: Structures with a variance for every column; patterns tie columns together.
+FREE = ("us", "diag")
+
+
 def _many_effects(design: Design, limit: int) -> Message | None:
     n = design.y.size
     bound = "smaller" if limit == n else "no larger"
     for term in design.terms:
         q = len(term.levels) * len(term.columns)
         # One column has an effect a level: that is the other check's business.
-        if q >= limit and len(term.columns) > 1:
+        if q >= limit and len(term.columns) > 1 and term.structure in FREE:
             return (
                 f"There are {n} observations and {q} random effects for the term "
                 f"({_left_side(term.columns)} | {term.group}).",

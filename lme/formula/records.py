@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,6 +19,9 @@ __all__ = ["Design", "GroupingFactor", "NewRows", "RandomColumns", "RandomTerm"]
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
+
+DIAGONAL = ("diag", "homdiag")
+"""Structures whose factor has no entry off the diagonal."""
 
 
 class GroupingFactor(NamedTuple):
@@ -130,7 +133,7 @@ class Design:
 
     @cached_property
     def theta(self) -> Floats:
-        """Start of the covariance parameters: 1 for variances, else 0."""
+        """Entries of identity factors: 1 on the diagonal, 0 below."""
         return np.concatenate(
             [(_rows(t) == _cols(t)).astype(np.float64) for t in self.terms]
             or [np.empty(0)]
@@ -141,9 +144,20 @@ class Design:
         """Lower bounds of `theta`: 0 or minus infinity."""
         return np.where(self.theta == 1.0, 0.0, -np.inf)
 
+    def entries(self, factors: Sequence[Floats]) -> Floats:
+        """Entries of the terms' factors in the order that `Lind` counts them in."""
+        pieces = [
+            factor[_rows(term), _cols(term)]
+            for term, factor in zip(self.terms, factors, strict=True)
+        ]
+        return np.concatenate([np.empty(0), *pieces])
+
     @cached_property
     def Lind(self) -> NDArray[np.int64]:
-        """Position in `theta`, from 1, of each stored entry of `Lambdat`."""
+        """Number, from 1, of each stored entry of `Lambdat` among those of the factors.
+
+        For unstructured and diagonal terms this is its position in `theta`.
+        """
         pieces = [np.empty(0, dtype=np.int64)]
         start = 1
         for term in self.terms:
@@ -233,10 +247,10 @@ class Design:
 def _rows(term: RandomTerm) -> Codes:
     """Row of each entry of a term's factor, in the order of `theta`."""
     p = len(term.columns)
-    return np.arange(p) if term.structure == "diag" else np.triu_indices(p)[1]
+    return np.arange(p) if term.structure in DIAGONAL else np.triu_indices(p)[1]
 
 
 def _cols(term: RandomTerm) -> Codes:
     """Column of each entry of a term's factor, in the order of `theta`."""
     p = len(term.columns)
-    return np.arange(p) if term.structure == "diag" else np.triu_indices(p)[0]
+    return np.arange(p) if term.structure in DIAGONAL else np.triu_indices(p)[0]

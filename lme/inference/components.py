@@ -55,16 +55,13 @@ def theta_names(fit: MixedFit) -> list[str]:
     -------
     list of str
         ``Subject.(Intercept)``, ``Subject.Days.(Intercept)``, ``Subject.Days``:
-        one name for each free element of the relative factors, down the columns.
+        one name for each free element of the relative factors, down the columns. For
+        a structure with a pattern, standard deviations and ``Subject.cor``.
     """
     names = []
     for term in fit.design.terms:
-        structure = STRUCTURES[term.structure]
-        p = len(term.columns)
-        for slope in structure.jacobian(structure.start(p), p):
-            row, col = np.argwhere(slope)[0]
-            inner = [term.columns[row]] + ([term.columns[col]] if row != col else [])
-            names.append(".".join([term.group, *inner]))
+        labels = STRUCTURES[term.structure].labels(term.columns)
+        names += [f"{term.group}.{label}" for label in labels]
     return names
 
 
@@ -270,7 +267,7 @@ def variance_components(fit: MixedFit) -> VarCorr:
             term.group,
             tuple(term.columns),
             fit.sigma**2 * (factor @ factor.T),
-            STRUCTURES[term.structure].basis == "diagonal",
+            STRUCTURES[term.structure].independent,
         )
         for name, term, factor in zip(
             term_names(fit), fit.design.terms, fit.lambdas, strict=True

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import sparse
 
+from lme.covariance import STRUCTURES
 from lme.errors import OptionError, near
 from lme.generalized import GLMMFit
 from lme.inference.components import residual_deviation, term_names, theta_names
@@ -64,8 +66,21 @@ def _devcomp(fit: MixedFit) -> dict[str, dict[str, float]]:
 
 def _lambdat(fit: MixedFit) -> Any:
     template = fit.design.Lambdat.copy()
-    template.data = fit.theta[fit.design.Lind - 1]
+    template.data = fit.design.entries(fit.lambdas)[fit.design.Lind - 1]
     return template
+
+
+def _lower(fit: MixedFit) -> NDArray[np.float64]:
+    """Lower bounds of theta: 0 for variances, -1 for correlations, else -inf."""
+    bounds = []
+    for term in fit.design.terms:
+        structure, p = STRUCTURES[term.structure], len(term.columns)
+        if structure.linear:
+            bounds.append(structure.lower(p))
+        else:
+            names = structure.labels(term.columns)
+            bounds.append(np.where([n.startswith("cor") for n in names], -1.0, 0.0))
+    return np.concatenate([np.empty(0), *bounds])
 
 
 def _scaled(fit: MixedFit) -> Any:
@@ -111,12 +126,12 @@ PARTS: dict[str, tuple[Callable[[MixedFit], Any], str]] = {
     "Lambdat": (_lambdat, "transpose of Lambda (q, q), sparse, zeros stored"),
     "Lind": (
         lambda f: f.design.Lind - 1,
-        "0-based index into theta of each stored entry of Lambdat",
+        "0-based number of each stored entry of Lambdat (us, diag: into theta)",
     ),
     "A": (_scaled, "Lambda'Z' W^(1/2) (q, n), sparse"),
     "RX": (lambda f: f.RX, "Cholesky factor of the profiled X'V^-1 X (p, p), upper"),
     "RZX": (_sparse("RZX"), "off-diagonal block of the Cholesky factor (q, p)"),
-    "lower": (lambda f: f.design.lower, "lower bounds of theta"),
+    "lower": (_lower, "lower bounds of theta"),
     "flist": (_flist, "grouping factors: name -> categorical (n,)"),
     "cnms": (
         lambda f: [(t.group, tuple(t.columns)) for t in f.design.terms],

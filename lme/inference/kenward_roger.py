@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lme.engine.crossproducts import by_rows
 from lme.engine.lmm import Evaluation
 from lme.engine.threads import suited_threads
+from lme.errors import FitError
 from lme.fit import Fit, fit_lmm
 from lme.inference.directions import (
     Direction,
@@ -159,10 +160,21 @@ def directions(at: Evaluation) -> list[Direction]:
     found = []
     for slot in template.slots:
         p = slot.columns.stop - slot.columns.start
+        width = template.widths[slot.factor]
+        if not slot.structure.linear:
+            raise FitError(
+                "Kenward-Roger is not defined for a pattern of correlations.",
+                "It needs a covariance that is linear in its parameters.",
+                "Use ddf='satterthwaite'.",
+            )
+        if slot.structure.size(p) == 1:
+            change = np.zeros((width, width))
+            change[slot.columns, slot.columns] = np.eye(p)
+            found.append(Direction(slot.factor, change))
+            continue
         # The entries of lambda that are free are those of the covariance, too.
         pattern = slot.structure.jacobian(at.theta[slot.theta], p).any(axis=0)
         for a, b in zip(*np.nonzero(pattern), strict=True):
-            width = template.widths[slot.factor]
             change = np.zeros((width, width))
             rows = slot.columns.start + a, slot.columns.start + b
             change[rows] = change[rows[::-1]] = 1.0

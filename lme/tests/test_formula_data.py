@@ -759,7 +759,8 @@ def test_a_new_response_with_shuffled_labels_is_refused(data):
     "formula, message",
     [
         ("y ~ x (1 | g)", "'x' is a column, but stands before a parenthesis"),
-        ("y ~ cs(x | g)", r"structures are us\(\), diag\(\) and zerocorr\(\)"),
+        ("y ~ cs(x) + (1 | g)", "surrounds a random term"),
+        ("y ~ ou(x | g)", r"structures are us\(\), diag\(\)"),
         ("y ~ zerocorr(x) + (1 | g)", "surrounds a random term"),
         ("y ~ log(z)", "No random effects terms"),
     ],
