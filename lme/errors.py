@@ -91,6 +91,13 @@ class FitError(LMEError, ValueError):
     """A fit that cannot give the requested number."""
 
 
+class UnavailableError(LMEError, AttributeError):
+    """Something that statsmodels' base classes offer and a mixed model does not have.
+
+    An ``AttributeError``, so that ``hasattr`` and tools that probe results say no.
+    """
+
+
 class GroupError(LMEError, KeyError):
     """A grouping factor that the model does not have."""
 

@@ -218,6 +218,7 @@ def lmer(
     contrasts: Mapping[str, Any] | None = None,
     context: Mapping[str, Any] | None = None,
     checks: str | Mapping[str, str] | None = None,
+    **unknown: Any,
 ) -> LMM:
     """A linear mixed model from a formula in lme4's notation.
 
@@ -244,6 +245,8 @@ def lmer(
     checks : str or mapping, optional
         Severities of the checks, ``"ignore"``, ``"warn"`` or ``"stop"``: one for all,
         or by name (`lme.formula.checks.CHECKS`), as in ``{"rank": "stop"}``.
+    **unknown
+        Refused, with the reason or a near spelling.
 
     Returns
     -------
@@ -285,4 +288,5 @@ def lmer(
         na_action=na_action,
         contrasts=contrasts,
         context=context,
+        **unknown,
     )

@@ -6,8 +6,9 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 from statsmodels.base.model import LikelihoodModel
 
@@ -17,6 +18,7 @@ from lme.errors import (
     LMEWarning,
     OptionError,
     RankWarning,
+    UnavailableError,
     near,
 )
 from lme.formula.checks import check_design, severities
@@ -27,6 +29,19 @@ from lme.report.labels import DesignData
 
 DESIGN_OPTIONS = ("weights", "offset", "subset", "na_action", "contrasts", "context")
 """Arguments of `lmer` and `glmer` that the design is made with."""
+
+FOREIGN: Mapping[str, str] = {
+    "groups": "Write the grouping factor into the formula, as in y ~ x + (1 | g).",
+    "re_formula": "Write the slopes into the formula, as in y ~ x + (x | g).",
+    "vc_formula": "Write nested factors as (1 | g/h), crossed ones as (1 | g) + (1 | h).",
+    "exog_re": "Write random effects into the formula, as in y ~ x + (x | g).",
+    "missing": "na_action says what happens to rows with missing values.",
+    "drop_cols": "Remove terms in the formula, as in y ~ a * b - a:b + (1 | g).",
+    "eval_env": "A formula never runs Python; context= supplies further variables.",
+    "method": "The optimizer is an argument of fit.",
+    "start_params": "Starting values are an argument of fit, start=.",
+}
+"""Arguments of statsmodels' models, and what takes their place."""
 
 Model = TypeVar("Model", bound="MixedModel")
 
@@ -57,10 +72,11 @@ class MixedModel(LikelihoodModel):
 
     @classmethod
     def _check_options(cls, options: Mapping[str, Any]) -> None:
+        reasons = {**FOREIGN, **cls.unwanted}
         for name in options:
-            if name in cls.unwanted:
+            if name in reasons:
                 raise DataTypeError(
-                    f"{name!r} is not an argument of {cls.builder}.", cls.unwanted[name]
+                    f"{name!r} is not an argument of {cls.builder}.", reasons[name]
                 )
             if name not in cls.known_options:
                 raise OptionError(
@@ -139,6 +155,47 @@ class MixedModel(LikelihoodModel):
             "Use result.llf, or lme.fit.objective_at(result.fit_record, theta).",
         )
 
+    def score(self, params: ArrayLike) -> NoReturn:
+        """Not defined, for the same reason as `loglike`."""
+        raise _no_derivative("score")
+
+    def hessian(self, params: ArrayLike) -> NoReturn:
+        """Not defined, for the same reason as `loglike`."""
+        raise _no_derivative("hessian")
+
+    def information(self, params: ArrayLike) -> NoReturn:
+        """Not defined, for the same reason as `loglike`."""
+        raise _no_derivative("information")
+
+    def predict(self, params: ArrayLike, exog: ArrayLike | None = None) -> Any:
+        """Linear predictor of the fixed part, ``exog @ params``.
+
+        Parameters
+        ----------
+        params : array_like, shape (p,)
+            Coefficients.
+        exog : array_like, shape (m, p), optional
+            Columns of the fixed-effects matrix; by default those of the model.
+
+        Returns
+        -------
+        ndarray, shape (m,)
+            Without random effects and offset. For predictions from data use
+            ``result.predict(newdata)``.
+        """
+        X = self.exog if exog is None else exog
+        try:
+            X, beta = np.atleast_2d(np.asarray(X, float)), np.asarray(params, float)
+        except (TypeError, ValueError):
+            X, beta = np.empty((0, 0)), np.empty(1)
+        if beta.ndim != 1 or X.ndim != 2 or X.shape[1] != beta.size:
+            raise DataError(
+                "params and exog do not fit together.",
+                f"Expected {len(self.exog_names)} coefficients and as many columns.",
+                "For new data use result.predict(newdata).",
+            )
+        return X @ beta
+
     def update(
         self: Model, formula: str | None = None, data: Any = None, **changes: Any
     ) -> Model:
@@ -192,3 +249,11 @@ class MixedModel(LikelihoodModel):
         hidden = dict.fromkeys(("weights", "offset", "subset", "context"))
         model.options = {k: v for k, v in self.options.items() if k not in hidden}
         return model
+
+
+def _no_derivative(name: str) -> UnavailableError:
+    return UnavailableError(
+        f"{name}(params) of a mixed model is not available.",
+        "The likelihood is profiled over beta and sigma, or depends on theta too.",
+        "result.convergence holds the gradient and the Hessian at the estimates.",
+    )

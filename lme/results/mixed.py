@@ -8,6 +8,7 @@ from lme.results.comparisons import Comparisons
 from lme.results.estimation import Estimation
 from lme.results.figures import Figures
 from lme.results.hypotheses import Hypotheses
+from lme.results.inherited import Inherited
 from lme.results.intervals import Intervals
 from lme.results.keeping import Keeping
 from lme.results.measures import Measures
@@ -27,6 +28,7 @@ class MixedResults(
     Reports,
     Figures,
     Keeping,
+    Inherited,
 ):
     """What results of linear and of generalized mixed models have in common.
 
