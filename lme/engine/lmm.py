@@ -296,6 +296,26 @@ class Criterion:
         ``s = df/r2``. The term with second derivatives of V is kept exactly, as
         ``2 <lambda_i, Q lambda_j>``: it is all there is at lambda = 0.
         """
+        information, second, score, half = self._average_information(at)
+        information = information - half.T @ half
+        s = self.df / at.r2
+        square = score[:, None] * score
+        return s * information - (s * s / self.df) * square + second
+
+    def _average_information(self, at: Evaluation) -> tuple[Array, Array, Array, Array]:
+        """The pieces of `curvature` at ``sigma = 1``.
+
+        Returns
+        -------
+        information : (k, k) array
+            ``y'P V_i V^-1 V_j P y``: X is still to be projected out.
+        second : (k, k) array
+            ``2 <lambda_i, Q lambda_j>``.
+        score : (k,) array
+            ``y'P V_i P y``, minus the derivative of r2.
+        half : (p, k) array
+            ``R_X^-T X'V^-1 V_i P y``: its cross-product projects X out.
+        """
         self.hold(at)
         problem, template = self.problem, self.problem.template
         d = self.scores(at)
@@ -322,13 +342,11 @@ class Criterion:
             rows = c.shape[0] * c.shape[1]
             information += c.reshape(rows, k).T @ ac.reshape(rows, k)
             information -= ac.reshape(rows, k).T @ x.reshape(rows, k)
+        half = np.zeros((0, k))
         if problem.p:
             XV = below[:-1]
             for dense, x in zip(problem.cross.dense, solved, strict=True):
                 rows = dense.shape[0] * dense.shape[1]
                 XV = XV - dense.reshape(rows, -1)[:, :-1].T @ x.reshape(rows, k)
             half, _ = lapack.dtrtrs(at.RX, XV, lower=0, trans=1)
-            information -= half.T @ half
-        s = self.df / at.r2
-        square = score[:, None] * score
-        return s * information - (s * s / self.df) * square + second
+        return information, second, score, half
