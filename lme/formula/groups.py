@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,26 @@ class Grouping:
         place[place == len(self.keys)] = 0
         known = (self.keys[place] == wanted) & (left >= 0) & (right >= 0)
         return np.where(known, place, -1).astype(np.intp)
+
+    def labels(self, value: Callable[[Node], Value], rows: Codes) -> NDArray[Any]:
+        """Labels of some rows of new data as the levels are written, None if missing.
+
+        Parameters
+        ----------
+        value : callable
+            From a variable to its values.
+        rows : ndarray of intp
+            Positions of the rows.
+        """
+        if self.parts is None:
+            factor = as_factor(value(self.node))
+            table = np.array([*factor.levels, None], dtype=object)
+            return np.asarray(table[factor.codes[rows]])
+        left, right = (part.labels(value, rows) for part in self.parts)
+        out = np.empty(len(rows), dtype=object)
+        for i, (a, b) in enumerate(zip(left, right, strict=True)):
+            out[i] = None if a is None or b is None else f"{a}:{b}"
+        return out
 
 
 def leaves(node: Node) -> Iterator[Node]:

@@ -18,7 +18,7 @@ from lme.formula.groups import Grouping
 from lme.formula.matrices import Plan, fill, match_levels, restrict, settle
 from lme.formula.parts import Formula
 from lme.formula.response import row_argument
-from lme.formula.syntax import Node
+from lme.formula.syntax import Node, deparse
 from lme.formula.table import Table
 from lme.formula.values import Value, as_double, as_factor
 
@@ -73,6 +73,9 @@ class NewRows:
         Labels of the rows.
     offset_missing : bool
         Whether the fit had an offset array that new data cannot supply.
+    labels : tuple of ndarray of object
+        For each of the terms, the labels of the rows with code -1, in their order;
+        None where a label is missing.
     """
 
     X: Floats | None
@@ -81,6 +84,7 @@ class NewRows:
     which: tuple[int, ...]
     index: pd.Index[Any]
     offset_missing: bool = False
+    labels: tuple[NDArray[Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,8 @@ class Recipe:
 
     def scope(self, data: Any) -> Scope:
         """Names of new data, with the memory of the fit."""
-        return Scope(Table(data), self.context, self.memory, False, self.formula.text)
+        table = data if isinstance(data, Table) else Table(data)
+        return Scope(table, self.context, self.memory, False, self.formula.text)
 
     def needed(self, random: Mapping[int, Plan], fixed: bool) -> list[Node]:
         """The variables that new data must have for these layouts."""
@@ -203,7 +208,43 @@ def new_rows(
         _new_term(old[k], recipe.random[k], layout, scope)
         for k, layout in layouts.items()
     )
-    return NewRows(X, total, terms, tuple(layouts), scope.table.index, lacking)
+    labels = tuple(
+        recipe.random[k].grouping.labels(scope.value, np.flatnonzero(term.codes < 0))
+        for k, term in zip(layouts, terms, strict=True)
+    )
+    index = scope.table.index
+    return NewRows(X, total, terms, tuple(layouts), index, lacking, labels)
+
+
+def new_columns(
+    recipe: Recipe, newdata: Any, k: int, columns: Iterable[int]
+) -> Floats | list[str]:
+    """Columns of a random term for new data, whatever the groups.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    newdata : DataFrame or other data
+        Needs the variables of these columns, but not those of the grouping factor.
+    k : int
+        Position of the term.
+    columns : iterable of int
+        Positions of the columns in the term; the others are 0.
+
+    Returns
+    -------
+    ndarray, shape (m, p), or list of str
+        The names of the variables that are missing, if there are any.
+    """
+    term = recipe.random[k]
+    scope = recipe.scope(newdata)
+    layout = restrict(term.plan, columns)
+    terms = term.bar.terms
+    nodes = [terms.nodes[i] for block in layout.blocks for i, _ in block]
+    lacking = [deparse(node) for node in nodes if not has_names([node], scope)]
+    if lacking:
+        return list(dict.fromkeys(lacking))
+    return _values(term, layout, scope)
 
 
 def _offset_argument(recipe: Recipe, scope: Scope, offset: Any) -> Floats | None:
@@ -219,14 +260,20 @@ def _offset_argument(recipe: Recipe, scope: Scope, offset: Any) -> Floats | None
 def _new_term(
     old: RandomTerm, recipe: RandomRecipe, layout: Plan, scope: Scope
 ) -> RandomTerm:
+    values = _values(recipe, layout, scope)
+    codes = recipe.grouping.locate(scope.value)
+    return RandomTerm(old.group, old.columns, old.structure, codes, old.levels, values)
+
+
+def _values(recipe: RandomRecipe, layout: Plan, scope: Scope) -> Floats:
+    """The columns of a random term that `layout` makes; the others are 0."""
     n = scope.table.nrow
-    values = np.zeros((n, len(old.columns)))
+    values = np.zeros((n, len(recipe.plan.names)))
     made = [j for j, name in enumerate(recipe.plan.names) if name in layout.names]
     values[:, made] = matrix_of(
         recipe.bar.terms, layout, scope.value, n, recipe.as_factors
     )
-    codes = recipe.grouping.locate(scope.value)
-    return RandomTerm(old.group, old.columns, old.structure, codes, old.levels, values)
+    return values
 
 
 def _layouts(

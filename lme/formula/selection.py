@@ -54,16 +54,12 @@ def select_random(design: Design, text: str) -> dict[int, tuple[int, ...]]:
 
 def _columns_of(bar: Bar, design: Design, text: str) -> dict[int, list[int]]:
     """Columns of one term by position; each of its parts must be in the design."""
-    recipe = design.recipe
     missing = ["1"] * bar.terms.intercept + list(bar.terms.labels)
     found: dict[int, list[int]] = {}
     for k, term in enumerate(design.terms):
-        if recipe is None or term.group != bar.group_name:
+        if term.group != bar.group_name:
             continue
-        part = recipe.random[k]
-        labels = ["1", *part.bar.terms.labels]
-        for j, number in enumerate(part.plan.assign):
-            label = labels[number]
+        for j, label in enumerate(_labels(design, k)):
             if label in bar.terms.labels or (label == "1" and bar.terms.intercept):
                 found.setdefault(k, []).append(j)
                 if label in missing:
@@ -79,3 +75,14 @@ def _columns_of(bar: Bar, design: Design, text: str) -> dict[int, list[int]]:
             length=max(1, bar.group.end - bar.group.start),
         )
     return found
+
+
+def _labels(design: Design, k: int) -> list[str]:
+    """Label of each column of a random term; "1" is the intercept."""
+    if design.recipe is None:
+        # Matrices have names of columns only.
+        names = design.terms[k].columns
+        return ["1" if name == "(Intercept)" else name for name in names]
+    part = design.recipe.random[k]
+    labels = ["1", *part.bar.terms.labels]
+    return [labels[number] for number in part.plan.assign]

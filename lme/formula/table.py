@@ -6,6 +6,7 @@ pyarrow, modin, ...) and plain mappings of arrays become the same values.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import DataError, DataTypeError
-from lme.formula.values import Factor, Value, as_value, label, rows, whole_numbers
+from lme.formula.values import (
+    Factor,
+    Value,
+    as_value,
+    label,
+    rows,
+    take,
+    whole_numbers,
+)
 
 
 class Table:
@@ -99,6 +108,23 @@ class Table:
         self.nrow = len(frame)
         self._lookup = {name: name for name in frame.columns}
         self._doubled = set()
+
+    def part(self, start: int, stop: int) -> Table:
+        """The rows from `start` to before `stop`, of which nothing is copied yet."""
+        piece = copy.copy(self)
+        chosen = slice(start, stop)
+        piece.nrow = len(range(*chosen.indices(self.nrow)))
+        piece._dates = set(self._dates)
+        piece._values = {}
+        if isinstance(self._frame, pd.DataFrame):
+            piece._frame = self._frame.iloc[chosen]
+        elif self._frame is not None:
+            piece._frame = self._frame[chosen]
+        else:
+            piece._values = {k: take(v, chosen) for k, v in self._values.items()}
+        if self._index is not None:
+            piece._index = self._index[chosen]
+        return piece
 
     @property
     def columns(self) -> list[str]:

@@ -61,8 +61,8 @@ class Factor:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def take(self, rows: NDArray[Any]) -> Factor:
-        """The rows selected by a mask or by positions, with all levels."""
+    def take(self, rows: NDArray[Any] | slice) -> Factor:
+        """The rows selected by a mask, positions or a slice, with all levels."""
         return replace(self, codes=self.codes[rows])
 
     def drop_unused(self) -> Factor:
@@ -250,8 +250,8 @@ def rows(value: Value) -> int:
     return len(value) if isinstance(value, (np.ndarray, Factor, Matrix)) else 0
 
 
-def take(value: Value, selected: NDArray[Any]) -> Value:
-    """The rows of a value selected by a mask or by positions."""
+def take(value: Value, selected: NDArray[Any] | slice) -> Value:
+    """The rows of a value selected by a mask, by positions or by a slice."""
     if isinstance(value, Factor):
         return value.take(selected)
     if isinstance(value, Matrix):

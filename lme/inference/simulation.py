@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from lme.errors import DataError, DataTypeError, OptionError
 from lme.families.base import Family
 from lme.generalized import GLMMFit
-from lme.inference.prediction import linear_predictor, selected_effects
+from lme.inference.prediction import linear_predictor
+from lme.inference.prediction_rows import selected_effects
 from lme.inference.working import MixedFit, log_extra
 
 Array = NDArray[np.float64]

@@ -44,7 +44,7 @@ def root_weights(fit: MixedFit) -> Array | None:
     return fit.problem.sqrt_weights
 
 
-def _factored(fit: MixedFit) -> Kernel:
+def factored(fit: MixedFit) -> Kernel:
     """A kernel with the factorization of ``Lambda'Z'WZ Lambda + I``."""
     template = fit.problem.template
     kernel: Kernel
@@ -70,7 +70,7 @@ def conditional_covariance(fit: MixedFit) -> tuple[Array, ...]:
     ``condVar``), on the squared scale of the effects. For a generalized model ``M`` is
     ``H``, half the Hessian of the penalized deviance at the modes, and sigma is 1.
     """
-    blocks = _factored(fit).blocks()
+    blocks = factored(fit).blocks()
     slots = iter(fit.problem.template.slots)
     out = []
     for term in fit.design.terms:
