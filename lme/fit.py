@@ -25,6 +25,7 @@ from lme.errors import (
 from lme.formula.design import Design
 from lme.optimizers import find_optimizer
 from lme.preparation import (
+    active_information,
     boundary_words,
     by_terms,
     check_scale,
@@ -236,7 +237,7 @@ def _fit_problem(
         theta=point.theta,
         gradient=point.gradient,
         hessian=outcome.hessian,
-        information=outcome.information,
+        information=active_information(outcome, problem.template, point.theta),
         boundary=boundary_words(design, problem.template, point.theta),
         kernel=chosen.name,
         optimizer=name,

@@ -25,6 +25,7 @@ from lme.families.base import Family
 from lme.formula.design import Design
 from lme.optimizers import find_optimizer
 from lme.preparation import (
+    active_information,
     boundary_words,
     by_terms,
     engine_terms,
@@ -290,7 +291,7 @@ def _fit(
         theta=point.theta,
         gradient=point.gradient,
         hessian=outcome.hessian,
-        information=outcome.information,
+        information=active_information(outcome, problem.template, theta, offset),
         boundary=boundary_words(design, problem.template, theta),
         kernel="blocked",
         optimizer=options["optimizer"],

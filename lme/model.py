@@ -36,7 +36,8 @@ class LMM(MixedModel):
         mapping has the same names as `groups`; a list of arrays under a name gives
         several terms that are uncorrelated with one another.
     structure : str or mapping of str to str
-        Covariance structure of each term: ``"us"`` (unstructured) or ``"diag"``.
+        Covariance structure of each term: ``"us"`` (unstructured), ``"diag"``, ``"cs"``,
+        ``"ar1"``, ``"toep"``, ... (`lme.covariance.STRUCTURES`).
     weights : array_like, shape (n,), optional
         Prior weights; the residual variance of a row is ``sigma^2 / weight``.
     offset : array_like, shape (n,), optional

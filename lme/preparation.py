@@ -127,6 +127,24 @@ def settle_zeros(
     return trial if trial.value <= point.value + 1e-8 else point
 
 
+def active_information(
+    outcome: Outcome, template: Template, theta: Array, offset: int = 0
+) -> Array:
+    """Information of the parameters that still change the covariance.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    template : Template
+    theta : (k,) array
+    offset : int
+        Parameters of the search before the covariance parameters.
+    """
+    active = np.ones(len(outcome.information), dtype=bool)
+    active[offset : offset + template.size] = ~template.idle(theta)
+    return outcome.information[np.ix_(active, active)]
+
+
 def trace_of(outcome: Outcome, template: Template, offset: int = 0) -> Trace:
     """Every evaluation of a search, theta in the user's units.
 

@@ -101,6 +101,10 @@ class Unstructured:
         start: Array = (rows == cols).astype(float)
         return start
 
+    def idle(self, theta: Array, p: int) -> NDArray[np.bool_]:
+        """None."""
+        return np.zeros(theta.size, dtype=bool)
+
     def even(self, p: int) -> NDArray[np.bool_]:
         """Only the last column of the factor has a single entry."""
         cols = _positions(p)[1]
@@ -151,6 +155,10 @@ class Diagonal:
         """All ones, shape (p,)."""
         return np.ones(p)
 
+    def idle(self, theta: Array, p: int) -> NDArray[np.bool_]:
+        """None."""
+        return np.zeros(theta.size, dtype=bool)
+
     def even(self, p: int) -> NDArray[np.bool_]:
         """All of them, shape (p,)."""
         return np.ones(p, dtype=bool)
@@ -198,6 +206,10 @@ class EqualVariances:
     def start(self, p: int) -> Array:
         """One, shape (1,)."""
         return np.ones(1)
+
+    def idle(self, theta: Array, p: int) -> NDArray[np.bool_]:
+        """None."""
+        return np.zeros(theta.size, dtype=bool)
 
     def even(self, p: int) -> NDArray[np.bool_]:
         """True, shape (1,)."""

@@ -24,13 +24,23 @@ Array = NDArray[np.float64]
 _STEP = 1e-100
 #: Relative standard deviations that the logarithm can reach.
 _LEAST, _MOST = 1e-12, 1e12
+#: A relative standard deviation that is zero for all purposes.
+_IDLE = 1e-4
 
 
 def _correlations(covariance: Array) -> Array:
-    """Correlation matrix; zero beside a variance of zero."""
+    """Correlation matrix; NaN beside a variance of zero, which has rounding alone."""
     sd = np.sqrt(covariance.diagonal())
-    scale = np.where(sd > 0, sd, np.inf)
+    scale = np.where(sd > 1e-6 * sd.max(), sd, np.nan)
     return np.asarray(covariance / np.outer(scale, scale))
+
+
+def _mean(correlations: Array) -> Array:
+    """Mean of those that are known, (1,), 0 where none is; empty of none."""
+    known = correlations[~np.isnan(correlations)]
+    if not correlations.size:
+        return correlations
+    return np.array([known.mean() if known.size else 0.0])
 
 
 class Patterned(ABC):
@@ -145,6 +155,13 @@ class Patterned(ABC):
         head = np.full(self._deviations(p), 1.0 if self.equal else 0.0)
         return np.concatenate([head, self.to_angles(free, p)])
 
+    def idle(self, theta: Array, p: int) -> NDArray[np.bool_]:
+        """Logarithms of standard deviations that are zero for all purposes."""
+        out = np.zeros(theta.size, dtype=bool)
+        if not self.equal:
+            out[:p] = theta[:p] < np.log(_IDLE)
+        return out
+
     def even(self, p: int) -> NDArray[np.bool_]:
         """A common standard deviation, and angles where the pattern says so."""
         out = np.full(self.size(p), self.even_angles(p))
@@ -189,8 +206,7 @@ class CompoundSymmetry(Patterned):
 
     def average(self, correlation: Array) -> Array:
         """The mean of all correlations."""
-        below = correlation[np.tril_indices(len(correlation), -1)]
-        return below.mean(keepdims=True) if below.size else below
+        return _mean(correlation[np.tril_indices(len(correlation), -1)])
 
     def even_angles(self, p: int) -> bool:
         """True: only the squares of sine and cosine matter."""
@@ -258,8 +274,7 @@ class Autoregressive(Patterned):
 
     def average(self, correlation: Array) -> Array:
         """The mean of the correlations of neighbours."""
-        beside = np.diag(correlation, -1)
-        return beside.mean(keepdims=True) if beside.size else beside
+        return _mean(np.diag(correlation, -1))
 
     def even_angles(self, p: int) -> bool:
         """False."""
@@ -309,7 +324,8 @@ class Toeplitz(Patterned):
     def average(self, correlation: Array) -> Array:
         """The mean of the correlations at each lag."""
         p = len(correlation)
-        return np.array([np.diag(correlation, -lag).mean() for lag in range(1, p)])
+        lags = [_mean(np.diag(correlation, -lag)) for lag in range(1, p)]
+        return np.concatenate([np.empty(0), *lags])
 
     def even_angles(self, p: int) -> bool:
         """False."""

@@ -53,5 +53,8 @@ class Structure(Protocol):
     def start(self, p: int) -> Array:
         """Parameters of the identity factor, shape (size,)."""
 
+    def idle(self, theta: Array, p: int) -> NDArray[np.bool_]:
+        """Parameters so far out that the covariance has ceased to change, (size,)."""
+
     def even(self, p: int) -> NDArray[np.bool_]:
         """Parameters whose sign alone does not change the covariance, (size,)."""

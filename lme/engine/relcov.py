@@ -116,6 +116,14 @@ class Template:
             out[slot.theta] = slot.structure.even(p)
         return out
 
+    def idle(self, theta: Array) -> NDArray[np.bool_]:
+        """Parameters so far out that the covariance has ceased to change, (k,)."""
+        out = np.zeros(self.size, dtype=bool)
+        for slot in self.slots:
+            p = slot.columns.stop - slot.columns.start
+            out[slot.theta] = slot.structure.idle(theta[slot.theta], p)
+        return out
+
     def lambdas(self, theta: Array) -> list[Array]:
         """Per factor ``lambda`` (p, p) in the internal basis."""
         out = [np.zeros((p, p)) for p in self.widths]
