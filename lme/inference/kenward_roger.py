@@ -129,7 +129,7 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
         second[-1] = inner
         second[:, -1] = inner
         second[:-1, :-1] = _second(at, G, W)
-        traces = traces(at, G, fit.problem.n)
+        traces = trace_products(at, G, fit.problem.n)
     product = np.einsum("iab,jbc->ijac", inner, inner)
     information = (
         traces
@@ -196,7 +196,7 @@ def _second(at: Evaluation, G: list[Direction], W: list[Array]) -> Array:
     return out
 
 
-def traces(at: Evaluation, G: list[Direction], n: int) -> Array:
+def trace_products(at: Evaluation, G: list[Direction], n: int) -> Array:
     """``tr(V^-1 G_i V^-1 G_j)``, with V itself as the last direction."""
     k = len(G)
     out = np.zeros((k + 1, k + 1))
