@@ -149,7 +149,7 @@ def test_matrices_with_several_terms(sleep):
         ({"groups": list("aab")}, DataError, "has 3 rows and endog has 4"),
         ({"groups": ["a", "a", "b", None]}, DataError, "missing values in 1 rows"),
         ({"weights": [1, 1, 1, 0]}, DataError, "not positive"),
-        ({"structure": "ar1"}, OptionError, "Expected one of 'us', 'diag', 'homdiag'"),
+        ({"structure": "ar2"}, OptionError, "Expected one of 'us', 'diag', 'homdiag'"),
         ({"exog_re": {"h": np.ones(4)}}, OptionError, "not in groups"),
         (
             {"groups": {"g": list("aabb")}, "exog_re": np.ones(4)},
