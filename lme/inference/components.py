@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.covariance import STRUCTURES
-from lme.errors import GroupError, OptionError
+from lme.errors import GroupError, OptionError, near
 from lme.generalized import GLMMFit
-from lme.inference.text import html_table, numbers, table
+from lme.inference.text import html_table, markdown_table, numbers, table
 from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
@@ -112,6 +112,10 @@ class Component:
         return corr
 
 
+COMPONENTS = ("Variance", "Std.Dev.")
+"""Sizes of a variance component that `VarCorr` prints."""
+
+
 @dataclass(frozen=True, repr=False)
 class VarCorr(Mapping[str, pd.DataFrame]):
     """Variances, standard deviations and correlations of the random effects.
@@ -193,45 +197,73 @@ class VarCorr(Mapping[str, pd.DataFrame]):
         frame = pd.DataFrame(rows, columns=["grp", "var1", "var2", "vcov", "sdcor"])
         return frame.astype({"var1": object, "var2": object})
 
-    def printed(self, digits: int = 4) -> tuple[list[str], list[list[str]]]:
+    def printed(
+        self, digits: int = 4, comp: Sequence[str] = COMPONENTS
+    ) -> tuple[list[str], list[list[str]]]:
         """Header and cells of the table that ``print`` shows.
 
         Parameters
         ----------
         digits : int
             Significant digits of the smallest value of a column.
+        comp : sequence of {"Variance", "Std.Dev."}
+            The columns of sizes, in this order.
 
         Returns
         -------
         header : list of str
-            ``Groups``, ``Name``, ``Variance``, ``Std.Dev.``, and a column of
-            correlations for each but the last column of the widest term.
+            ``Groups``, ``Name``, the columns of `comp`, and a column of correlations
+            for each but the last column of the widest term.
         rows : list of list of str
             One row a random-effects column and one for the residual, where there is
             one. A correlation that is zero by construction shows as a dot.
+
+        Raises
+        ------
+        OptionError
+            If `comp` has another word.
         """
+        chosen = [comp] if isinstance(comp, str) else list(comp)
+        for word in chosen:
+            if word not in COMPONENTS:
+                raise OptionError(
+                    f"comp has {word!r}, which is not known.",
+                    f"It may have {' and '.join(map(repr, COMPONENTS))}.",
+                    near(str(word), COMPONENTS),
+                )
         frame = self.to_frame()
         frame = frame[frame["var2"].isna()]
-        variances = numbers(frame["vcov"], digits)
-        deviations = numbers(frame["sdcor"], digits)
+        sizes = {
+            "Variance": numbers(frame["vcov"], digits),
+            "Std.Dev.": numbers(frame["sdcor"], digits),
+        }
+        columns = list(zip(*(sizes[word] for word in chosen), strict=True))
+        columns = columns or [()] * len(frame)
         width = max((len(part.columns) for part in self.components), default=1) - 1
         rows: list[list[str]] = []
         for part in self.components:
             for i, name in enumerate(part.columns):
                 corr = [_correlation(part, i, j) for j in range(i)]
-                k = len(rows)
                 group = part.name if i == 0 else ""
                 corr += [""] * (width - len(corr))
-                rows.append([group, name, variances[k], deviations[k], *corr])
+                rows.append([group, name, *columns[len(rows)], *corr])
         if self.sigma is not None:
-            rest = ["Residual", "", variances[-1], deviations[-1]]
-            rows.append([*rest, *[""] * width])
+            rows.append(["Residual", "", *columns[-1], *[""] * width])
         titles = ["Corr" if j == 0 else "" for j in range(width)]
-        return ["Groups", "Name", "Variance", "Std.Dev.", *titles], rows
+        return ["Groups", "Name", *chosen, *titles], rows
+
+    def to_text(self, digits: int = 4, comp: Sequence[str] = COMPONENTS) -> str:
+        """The table as text, with `printed`'s options."""
+        header, rows = self.printed(digits, comp)
+        return table(rows, header, left=(0, 1))
+
+    def to_markdown(self, digits: int = 4, comp: Sequence[str] = COMPONENTS) -> str:
+        """The table in Markdown, with `printed`'s options."""
+        header, rows = self.printed(digits, comp)
+        return markdown_table(rows, header, left=(0, 1))
 
     def __repr__(self) -> str:
-        header, rows = self.printed()
-        return table(rows, header, left=(0, 1))
+        return self.to_text()
 
     def _repr_html_(self) -> str:
         header, rows = self.printed()

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lme.errors import OptionError, near
+
 
 def decimals(values: ArrayLike, digits: int = 4) -> int:
     """Decimals that show `digits` significant digits of the smallest value.
@@ -133,18 +135,47 @@ def _shorten(name: str, length: int) -> str:
     return "".join(letters)
 
 
-def p_value(p: float) -> str:
+P_STYLES = ("bound", "r", "fixed")
+"""Ways to write small p-values: ``<1e-16``, ``<2e-16`` and ``0.0000``."""
+
+
+def p_value(p: float, style: str = "bound") -> str:
     """A p-value as ``0.0123``, or as a bound such as ``<1e-16``.
+
+    Parameters
+    ----------
+    p : float
+        The p-value; NaN gives an empty string.
+    style : {"bound", "r", "fixed"}
+        How small ones are written: with the next power of ten, as MixedModels.jl; with
+        three digits down to ``<2e-16``, as R; or with four decimals, as statsmodels.
+
+    Raises
+    ------
+    OptionError
+        For another style.
 
     Examples
     --------
     >>> [p_value(p) for p in (0.80042, 0.00012, 1.3e-11, 0.0, float("nan"))]
     ['0.8004', '0.0001', '<1e-10', '<1e-99', '']
+    >>> [p_value(p, "r") for p in (0.80042, 0.00012, 1.3e-11, 0.0)]
+    ['0.8004', '0.00012', '1.3e-11', '<2e-16']
+    >>> p_value(1.3e-11, "fixed")
+    '0.0000'
     """
+    if style not in P_STYLES:
+        raise OptionError(
+            f"The style {style!r} of p-values is not known.",
+            f"It must be one of {', '.join(map(repr, P_STYLES))}.",
+            near(str(style), P_STYLES),
+        )
     if math.isnan(p):
         return ""
-    if p >= 1e-4:
+    if style == "fixed" or p >= (1e-4 if style == "bound" else 1e-3):
         return f"{p:.4f}"
+    if style == "r":
+        return f"{p:.3g}" if p >= 2.2e-16 else "<2e-16"
     power = -99 if p <= 0 else max(math.ceil(math.log10(p)), -99)
     return f"<1e{power:03d}"
 
@@ -180,6 +211,54 @@ def table(
         ]
         lines.append(" ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def markdown_table(
+    rows: Sequence[Sequence[str]], header: Sequence[str], left: Iterable[int] = ()
+) -> str:
+    """The same cells as a pipe table of Markdown.
+
+    Parameters
+    ----------
+    rows, header, left
+        As for `table`.
+
+    Returns
+    -------
+    str
+        Text with Markdown's own characters escaped, columns of one width.
+
+    Examples
+    --------
+    >>> print(markdown_table([["Days", "<1e-10"]], ["", "p"], left=[0]))
+    |      |         p |
+    |:-----|----------:|
+    | Days | &lt;1e-10 |
+    """
+    lefts = set(left)
+    cells = [[escape_markdown(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(3, *(len(cell) for cell in column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.ljust(width) if i in lefts else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        + " |"
+        for row in cells
+    ]
+    rule = "|".join(
+        f":{'-' * (width + 1)}" if i in lefts else f"{'-' * (width + 1)}:"
+        for i, width in enumerate(widths)
+    )
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
+
+
+def escape_markdown(text: str) -> str:
+    """`text` with the characters that matter in a cell of Markdown replaced."""
+    for character in "\\|*`":
+        text = text.replace(character, "\\" + character)
+    return escape(text).replace("\n", " ")
 
 
 def html_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.errors import OptionError, UnavailableError, near
-from lme.inference.coverage import check_alpha
 from lme.results.contract import Contract
 
 Array = NDArray[np.float64]
@@ -66,11 +65,6 @@ class Inherited(Contract):
         raise UnavailableError(
             "statsmodels' robust covariances are not available for a mixed model.", *_ROWS
         )
-
-    def conf_int(self, alpha: float = 0.05) -> Array:
-        """Wald intervals of the fixed effects by the normal distribution, (p, 2)."""
-        found: Array = super().conf_int(check_alpha(alpha))
-        return found
 
     def cov_params(
         self,
