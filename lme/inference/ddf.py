@@ -20,8 +20,9 @@ from lme.errors import OptionError, near
 from lme.fit import Fit
 from lme.generalized import GLMMFit
 from lme.inference.containment import containment
+from lme.inference.coverage import check_alpha
 from lme.inference.kenward_roger import kenward_roger
-from lme.inference.satterthwaite import satterthwaite
+from lme.inference.satterthwaite import expected_seconds, satterthwaite
 from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
@@ -95,6 +96,24 @@ DDF_METHODS: dict[str, Callable[[Fit], Denominator]] = {
 """Methods by name, each a function of a fit."""
 DATA_FREE = ("residual", "z")
 """Methods that need no rows of data."""
+LIMIT_SECONDS = 60.0
+"""Expected time of Satterthwaite's Hessian from which it is not the default."""
+
+
+def default_method(fit: MixedFit) -> str:
+    """The key in `DDF_METHODS` of tests for which no method is named.
+
+    Satterthwaite's for a linear mixed model, or "z" where it would take longer than
+    `LIMIT_SECONDS`; "z" for a generalized one.
+    """
+    if isinstance(fit, GLMMFit) or expected_seconds(fit) > LIMIT_SECONDS:
+        return "z"
+    return "satterthwaite"
+
+
+def is_too_large(fit: MixedFit, default: str) -> bool:
+    """Whether a linear model has its default tests by z for its size only."""
+    return default == "z" and not isinstance(fit, GLMMFit)
 
 
 def method_name(fit: MixedFit, ddf: str) -> str:
@@ -155,7 +174,7 @@ def f_test(
     F = float(np.mean(estimates**2 / variances)) * method.scaling(rows)
     df = method.df(rows)
     p = stats.chi2.sf(F * len(rows), len(rows))
-    if np.isfinite(df):
+    if not np.isinf(df):
         p = stats.f.sf(F, len(rows), df)
     return F, len(rows), df, float(p)
 
@@ -174,6 +193,7 @@ def t_tests(
         Columns ``estimate``, ``se``, ``df``, ``t``, ``p``, ``lower``, ``upper``; with
         the normal distribution ``z`` in place of ``t``, and df infinite.
     """
+    alpha = check_alpha(alpha)
     estimate = L @ method.beta
     se = np.sqrt(np.einsum("qi,ij,qj->q", L, method.covariance, L))
     df = np.array([method.df(row[None]) if row.any() else np.nan for row in L])

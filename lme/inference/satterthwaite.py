@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lme.engine.blocked import plan
+from lme.engine.choice import blocked_seconds, sparse_seconds
+from lme.engine.cholmod import Cholmod
 from lme.engine.crossproducts import rows_times
 from lme.engine.lmm import Evaluation
 from lme.engine.threads import suited_threads
@@ -92,6 +95,21 @@ def combined(df: Array) -> float:
         return 2.0
     E = float((df / (df - 2.0)).sum())
     return 2.0 * E / (E - q)
+
+
+def expected_seconds(fit: Fit) -> float:
+    """Rough time of the Hessian: two gradients for each element of theta.
+
+    From the size of the model and not from the clock, so that what is decided by it
+    does not change from run to run.
+    """
+    kernel = fit.criterion.kernel
+    if isinstance(kernel, Cholmod):
+        each = sparse_seconds(kernel)
+    else:
+        cross = fit.problem.cross
+        each = blocked_seconds(sum(cross.sizes[g] for g in plan(cross)[1]))
+    return 2.0 * fit.theta.size * each
 
 
 def satterthwaite(fit: Fit) -> Satterthwaite:
@@ -174,6 +192,8 @@ def hessian(fit: Fit) -> Array:
 
 def pseudo_inverse(H: Array) -> Array:
     """Inverse over the eigenvalues that are positive, rounding errors apart."""
+    if not np.isfinite(H).all():
+        return np.full_like(H, np.nan)
     # sigma has the unit of the response: without a common scale its eigenvalue would
     # decide which others are zero.
     scale = np.sqrt(np.maximum(np.abs(H.diagonal()), np.finfo(float).tiny))

@@ -10,13 +10,15 @@ needs the contrasts of the factors only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.errors import OptionError
+from lme.errors import OptionError, near
 from lme.fit import Fit
-from lme.formula.matrices import Plan
+from lme.formula.matrices import Coding, Plan
+from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
 TYPES = (1, 2, 3)
@@ -84,6 +86,72 @@ def term_hypotheses(fit: Fit, kind: int) -> list[tuple[str, Array]]:
             "Use type=2 or type=1.",
         )
     return [(labels[k], _over_cells(plan, owner, k)) for k in numbers]
+
+
+def level_differences(
+    fit: MixedFit, term: str, names: Sequence[str] | None = None
+) -> tuple[Array, Array, list[str]]:
+    """Differences between the coefficients of a factor's levels, for all pairs.
+
+    Parameters
+    ----------
+    fit : Fit or GLMMFit
+        An estimated model, made with a formula.
+    term : str
+        Label of a term that is one factor.
+    names : sequence of str, optional
+        Names of its levels.
+
+    Returns
+    -------
+    L : (m, p) array
+        A row a pair, the later level minus the earlier one.
+    coding : (levels, columns) array
+        Of the factor.
+    labels : list of str
+        Such as ``b-a``.
+
+    Raises
+    ------
+    OptionError
+        For a term that is not one factor of the model, with those that are; for a
+        factor that lost a column, and for names of another number.
+    """
+    design = fit.design
+    factors: dict[str, tuple[int, Coding, bool]] = {}
+    if design.recipe is not None:
+        plan = design.recipe.plan
+        for number, block in enumerate(plan.blocks):
+            coding = plan.codings[block[0][0]]
+            if len(block) == 1 and coding is not None and coding.levels is not None:
+                label = design.term_labels[number]
+                factors[label] = (number + 1, coding, block[0][1])
+    if term not in factors:
+        raise OptionError(
+            f"{term!r} is not a factor among the terms of the model.",
+            f"The factors are {', '.join(map(repr, factors)) or 'none'}.",
+            near(str(term), factors),
+        )
+    number, coding, full = factors[term]
+    levels = coding.levels or ()
+    table = np.eye(len(levels)) if full else np.asarray(coding.matrix, dtype=float)
+    own = np.asarray(design.assign, dtype=int)[fit.kept_columns] == number
+    if int(own.sum()) < table.shape[1]:
+        raise OptionError(
+            f"Columns of {term!r} were dropped as linearly dependent.",
+            "Differences between its levels need all of them.",
+            "Use emmeans, which says which means can be estimated.",
+        )
+    words = list(levels if names is None else names)
+    if len(words) != len(levels):
+        raise OptionError(
+            f"{len(words)} labels are given for the {len(levels)} levels of {term!r}.",
+            "Give one label for each level.",
+        )
+    pairs = list(combinations(range(len(levels)), 2))
+    L = np.zeros((len(pairs), own.size))
+    L[:, own] = [table[j] - table[i] for i, j in pairs]
+    return L, table, [f"{words[j]}-{words[i]}" for i, j in pairs]
 
 
 def _qr(X: Array) -> Array:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from lme.generalized import GLMMFit
 from lme.inference import estimates, wald
 from lme.inference.components import residual_deviation, variance_components
+from lme.inference.coverage import check_alpha, check_digits
 from lme.inference.ddf import Denominator
 from lme.inference.residuals import scaled_quantiles
+from lme.inference.sandwich import Sandwich
 from lme.inference.text import abbreviate, escape, html_table, number, p_value, table
 from lme.inference.working import MixedFit
 from lme.report.tables import Report, simple_table
@@ -23,6 +25,10 @@ COV_WORDS = {
     "hessian": "from the Hessian of the log-likelihood",
     "rx": "from the working model, theta taken as known (rx)",
 }
+NO_DDF = (
+    "Tests are by z because degrees of freedom would take long in a model of this "
+    "size; summary(ddf='satterthwaite') computes them."
+)
 MAX_CORRELATIONS = 20
 """Number of fixed effects up to which their correlations are printed."""
 
@@ -37,7 +43,7 @@ def title(fit: MixedFit) -> str:
 def summarize(
     fit: MixedFit,
     *,
-    cov_type: str | None = None,
+    cov_type: wald.CovType = None,
     data_name: str = "",
     alpha: float = 0.05,
     correlation: bool | None = None,
@@ -52,8 +58,8 @@ def summarize(
     ----------
     fit : Fit or GLMMFit
         An estimated model.
-    cov_type : str, optional
-        Kind of standard errors of a generalized model; see `wald.covariance`.
+    cov_type : str or Sandwich, optional
+        Kind of standard errors; see `wald.covariance`.
     data_name : str
         Name of the data where it is known.
     alpha : float
@@ -67,14 +73,15 @@ def summarize(
     warnings : sequence of str
         Warnings to repeat as notes.
     ddf : Denominator, optional
-        Degrees of freedom of t tests in place of z tests; see
-        `contrasts.denominator`.
+        Degrees of freedom of t tests, from `contrasts.denominator`; by default tests
+        are by z.
 
     Returns
     -------
     Report
         A statsmodels ``Summary``: ``as_text``, ``as_html``, ``as_latex``, ``as_csv``.
     """
+    alpha, digits = check_alpha(alpha), check_digits(digits)
     if quantiles is None:
         quantiles = scaled_quantiles(fit)
     tables = [
@@ -97,7 +104,7 @@ def summarize(
     return Report(title(fit), tables, notes(fit, warnings))
 
 
-def _description(fit: MixedFit, data_name: str, cov_type: str | None) -> Any:
+def _description(fit: MixedFit, data_name: str, cov_type: wald.CovType) -> Any:
     verdict = fit.convergence
     lines = wrap(fit.design.formula, FORMULA_WIDTH, break_long_words=False) or [""]
     rows = [["Formula:", lines[0]], *(["", line] for line in lines[1:])]
@@ -114,8 +121,12 @@ def _description(fit: MixedFit, data_name: str, cov_type: str | None) -> Any:
         ],
         ["Search:", _verdict(fit)],
     ]
-    if isinstance(fit, GLMMFit):
+    if isinstance(cov_type, Sandwich):
+        words = f"cluster-robust, {cov_type.words} ({cov_type.count} clusters)"
+        rows.append(["Std. errors:", words])
+    elif isinstance(fit, GLMMFit):
         rows.append(["Std. errors:", COV_WORDS[cov_type or "hessian"]])
+    if isinstance(fit, GLMMFit):
         if fit.family.extra is not None:
             name = "Dispersion:" if fit.family.dispersion else "Theta:"
             rows.append([name, number(fit.extra)])
@@ -171,14 +182,14 @@ def _components(fit: MixedFit, digits: int) -> Any:
 def coefficient_cells(
     fit: MixedFit,
     alpha: float,
-    cov_type: str | None = None,
+    cov_type: wald.CovType = None,
     ddf: Denominator | None = None,
 ) -> tuple[list[str], list[list[str]]]:
     """Header and cells of the table of fixed effects."""
     frame = wald.coefficient_table(fit, alpha, cov_type, ddf)
     low, high = f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"
     letter = "z" if "z" in frame else "t"
-    middle = [] if "df" not in frame else ["df"]
+    middle = ["df"] if letter == "t" else []
     header = ["", "coef", "std err", *middle, letter, f"P>|{letter}|", low, high]
     rows = []
     for name, row in zip(frame.index, frame.to_dict("records"), strict=True):
@@ -189,17 +200,24 @@ def coefficient_cells(
     return header, rows
 
 
+def test_words(ddf: Denominator | None) -> str:
+    """The reference distribution and what made its degrees of freedom."""
+    if ddf is None or ddf.label == "normal":
+        return "z (normal)"
+    return f"t ({ddf.label})"
+
+
 def _coefficients(
-    fit: MixedFit, alpha: float, cov_type: str | None, ddf: Denominator | None
+    fit: MixedFit, alpha: float, cov_type: wald.CovType, ddf: Denominator | None
 ) -> Any:
     header, rows = coefficient_cells(fit, alpha, cov_type, ddf)
     if not rows:
         return simple_table([["Fixed effects: none"]])
-    method = "z (normal)" if ddf is None else f"t ({ddf.label})"
-    return simple_table(rows, header, title=f"Fixed effects, tests by {method}:")
+    title = f"Fixed effects, tests by {test_words(ddf)}:"
+    return simple_table(rows, header, title=title)
 
 
-def _correlations(fit: MixedFit, cov_type: str | None) -> Any:
+def _correlations(fit: MixedFit, cov_type: wald.CovType) -> Any:
     names = estimates.coefficient_names(fit)
     corr = wald.correlations(fit, cov_type)
     rows = []
@@ -244,7 +262,7 @@ def _verdict(fit: MixedFit) -> str:
 
 
 def short_cells(
-    fit: MixedFit, cov_type: str | None = None
+    fit: MixedFit, cov_type: wald.CovType = None, ddf: Denominator | None = None
 ) -> tuple[list[str], list[list[str]]]:
     """Header and cells of the one-table short form.
 
@@ -252,17 +270,20 @@ def short_cells(
     ----------
     fit : Fit or GLMMFit
         An estimated model.
+    cov_type, ddf
+        As in `summarize`.
 
     Returns
     -------
     header : list of str
-        Estimate, standard error, z, p and a column of standard deviations for each
+        Estimate, standard error, t or z, p and a column of standard deviations a
         grouping factor.
     rows : list of list of str
         A row a fixed effect, then the random-effects columns without one, then the
         residual where there is one, whose standard deviation stands under ``Est.``.
     """
-    frame = wald.coefficient_table(fit, cov_type=cov_type)
+    frame = wald.coefficient_table(fit, cov_type=cov_type, ddf=ddf)
+    letter = "z" if "z" in frame else "t"
     components = variance_components(fit).components
     groups = list(dict.fromkeys(part.group for part in components))
     deviations: dict[str, dict[str, float]] = {group: {} for group in groups}
@@ -276,35 +297,40 @@ def short_cells(
         if name in frame.index:
             row = frame.loc[name]
             cells = [number(row["estimate"]), number(row["se"])]
-            cells += [number(row["z"], 2), p_value(row["p"])]
+            cells += [number(row[letter], 2), p_value(row["p"])]
         sds = [deviations[group].get(name, np.nan) for group in groups]
         rows.append([str(name), *cells, *map(number, sds)])
     sigma = residual_deviation(fit)
     if sigma is not None:
         rows.append(["Residual", number(sigma), "", "", "", *[""] * len(groups)])
     columns = [f"σ_{group}" for group in groups]  # noqa: RUF001
-    return ["", "Est.", "SE", "z", "p", *columns], rows
+    return ["", "Est.", "SE", letter, "p", *columns], rows
 
 
-def caption(fit: MixedFit) -> str:
-    """Two lines that name the model, the criterion and the size of the data."""
+def caption(fit: MixedFit, ddf: Denominator | None = None) -> str:
+    """Lines that name the model, the criterion, the size of the data, and the tests."""
     levels = ", ".join(f"{k} {v}" for k, v in estimates.group_sizes(fit).items())
     label = "REML criterion" if fit.reml else "-2 log L"
     size = f"{estimates.row_count(fit)} observations; levels: {levels}"
     head = f"{title(fit)}: {fit.design.formula}"
     if isinstance(fit, GLMMFit):
         head = f"{head}, {fit.family}"
-    return f"{head}\n{label} {fit.objective:.4f}; {size}"
+    tests = f"\nTests by {test_words(ddf)}" if fit.beta.size else ""
+    return f"{head}\n{label} {fit.objective:.4f}; {size}{tests}"
 
 
-def short_text(fit: MixedFit, cov_type: str | None = None) -> str:
+def short_text(
+    fit: MixedFit, cov_type: wald.CovType = None, ddf: Denominator | None = None
+) -> str:
     """The short form as text."""
-    header, rows = short_cells(fit, cov_type)
-    return f"{caption(fit)}\n\n{table(rows, header, left=(0,))}"
+    header, rows = short_cells(fit, cov_type, ddf)
+    return f"{caption(fit, ddf)}\n\n{table(rows, header, left=(0,))}"
 
 
-def short_html(fit: MixedFit, cov_type: str | None = None) -> str:
+def short_html(
+    fit: MixedFit, cov_type: wald.CovType = None, ddf: Denominator | None = None
+) -> str:
     """The short form as HTML, for notebooks."""
-    header, rows = short_cells(fit, cov_type)
-    lines = escape(caption(fit)).replace("\n", "<br/>")
+    header, rows = short_cells(fit, cov_type, ddf)
+    lines = escape(caption(fit, ddf)).replace("\n", "<br/>")
     return f"<p>{lines}</p>{html_table(rows, header)}"

@@ -15,6 +15,7 @@ from statsmodels.base.model import LikelihoodModelResults, ResultMixin
 from lme.errors import FitError
 from lme.inference import contrasts, estimates, residuals, wald
 from lme.inference import ddf as ddf_methods
+from lme.inference.sandwich import Sandwich
 from lme.inference.working import MixedFit
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Contract(LikelihoodModelResults, ResultMixin):
 
     model: Any
     fit_record: MixedFit
+    robust_record: Sandwich | None = None
 
     def __init__(self, model: MixedModel, record: MixedFit, scale: float) -> None:
         super().__init__(model, record.beta, scale=scale)
@@ -93,10 +95,33 @@ class Contract(LikelihoodModelResults, ResultMixin):
         found: ddf_methods.Denominator = self._cache[key]
         return found
 
+    @property
+    def ddf(self) -> str:
+        """Method behind p-values and intervals where none is named.
+
+        A key of `DDF_METHODS`: "satterthwaite" for a linear mixed model, "z" for a
+        generalized one and where Satterthwaite's would take very long.
+        """
+        if "default ddf" not in self._cache:
+            self._cache["default ddf"] = ddf_methods.default_method(self.fit_record)
+        return str(self._cache["default ddf"])
+
+    @property
+    def use_t(self) -> bool:
+        """Whether tests and intervals are by t and F rather than normal."""
+        return self.ddf != "z"
+
+    def _summary_cache(self, key: str, compute: Callable[[], Any]) -> Any:
+        """A value that `remove_data` leaves; statsmodels has this from 0.15 on."""
+        cache = self.__dict__.setdefault("_summary_statistics_cache", {})
+        if key not in cache:
+            cache[key] = compute()
+        return cache[key]
+
     def _quantiles(self) -> Any:
         compute = partial(residuals.scaled_quantiles, self.fit_record)
         return self._summary_cache("quantiles", compute)
 
-    def _cov_type(self) -> str | None:
+    def _cov_type(self) -> wald.CovType:
         """Kind of standard errors, where there is a choice."""
-        return None
+        return self.robust_record

@@ -19,5 +19,6 @@ class Keeping(Contract):
         if self._is_light:
             return
         self._quantiles()
+        self._denominator(self.ddf)
         self.fit_record = estimates.without_rows(self.fit_record)
         self.model = self.model.without_rows(self.fit_record.design)

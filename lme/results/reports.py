@@ -17,13 +17,17 @@ class Reports(Contract):
         alpha: float = 0.05,
         correlation: bool | None = None,
         digits: int = 4,
-        ddf: str = "z",
+        ddf: str | None = None,
     ) -> Report:
         """The fit in sections, as a statsmodels ``Summary``; see `lme.report`.
 
-        `ddf` is as in `contrast`: with "z" tests are normal, otherwise by t.
+        `ddf` is as in `contrast`: with "z" tests are normal, otherwise by t. By
+        default it is that of the result, and the p-values are those of `pvalues`.
         """
-        name = ddf_methods.method_name(self.fit_record, ddf)
+        name = ddf_methods.method_name(self.fit_record, ddf or self.ddf)
+        warnings = [str(warning) for warning in self.warnings]
+        if ddf is None and ddf_methods.is_too_large(self.fit_record, self.ddf):
+            warnings.append(reports.NO_DDF)
         return reports.summarize(
             self.fit_record,
             cov_type=self._cov_type(),
@@ -32,12 +36,14 @@ class Reports(Contract):
             correlation=correlation,
             digits=digits,
             quantiles=self._quantiles(),
-            warnings=[str(warning) for warning in self.warnings],
-            ddf=None if name == "z" else self._denominator(name),
+            warnings=warnings,
+            ddf=self._denominator(name),
         )
 
     def __repr__(self) -> str:
-        return reports.short_text(self.fit_record, self._cov_type())
+        method = self._denominator(self.ddf)
+        return reports.short_text(self.fit_record, self._cov_type(), method)
 
     def _repr_html_(self) -> str:
-        return reports.short_html(self.fit_record, self._cov_type())
+        method = self._denominator(self.ddf)
+        return reports.short_html(self.fit_record, self._cov_type(), method)

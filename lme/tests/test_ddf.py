@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy import stats
 
 import lme
 from lme.errors import FitError, OptionError
@@ -233,7 +234,7 @@ def test_contrasts_by_name(results):
     slope = res.fixef()["Days"]
     assert_allclose(found["t"].iloc[0], (slope - 10) / res.bse["Days"])
     plain = res.contrast("Days", ddf="z")
-    assert_allclose(plain["p"].item(), res.pvalues["Days"])
+    assert_allclose(res.contrast("Days")["p"].item(), res.pvalues["Days"])
     assert np.isinf(plain["df"].item())
     assert "z" in plain
     joint = res.contrast([[0, 1], [0, 2]], joint=True)
@@ -243,12 +244,76 @@ def test_contrasts_by_name(results):
     assert residual["df"].item() == 178
 
 
+def test_every_test_has_the_default_degrees_of_freedom(results):
+    """The p-values of the summary are those of every other way to ask."""
+    res = results["sleep_full"]
+    p = res.contrast(np.eye(2))["p"]
+    assert_allclose(res.pvalues, p)
+    assert_allclose(res.t_test(np.eye(2)).pvalue, p)
+    assert_allclose(res.wald_test_terms().table["pvalue"], p, rtol=1e-6)
+    assert res.wald_test_terms().table["df_denom"].tolist() == pytest.approx([17, 17])
+    half = np.diff(res.conf_int())[:, 0] / 2
+    assert_allclose(half, res.bse * stats.t.isf(0.025, 17), rtol=1e-6)
+    for ddf in DDF_METHODS:
+        frame = res.contrast(np.eye(2), ddf=ddf)
+        assert_allclose(res.t_test(np.eye(2), ddf=ddf).pvalue, frame["p"])
+        assert_allclose(res.conf_int(ddf=ddf), frame[["lower", "upper"]])
+        joint = res.contrast(np.eye(2), ddf=ddf, joint=True)
+        assert_allclose(res.wald_test(np.eye(2), ddf=ddf).pvalue, joint["Pr(>F)"])
+    given = res.t_test([0, 1], cov_p=4 * np.eye(2))
+    assert_allclose(given.sd, 2.0)
+    assert given.distribution == "norm"
+
+
+def test_large_models_are_tested_by_z(results, monkeypatch):
+    monkeypatch.setattr("lme.inference.ddf.LIMIT_SECONDS", -1.0)
+    res = fitted("sleep_int")
+    assert (res.ddf, res.use_t) == ("z", False)
+    text = str(res.summary())
+    assert "tests by z (normal)" in text
+    assert "degrees of freedom would take long" in text
+    asked = str(res.summary(ddf="satterthwaite"))
+    assert "take long" not in asked
+    assert "t (Satterthwaite)" in asked
+
+
+@pytest.mark.parametrize("coding", ["contr.treatment", "contr.sum", "contr.helmert"])
+def test_pairwise_differences(coding):
+    data = lme.datasets.load("cake")
+    formula = "angle ~ recipe + temperature + (1 | recipe:replicate)"
+    res = lme.lmer(formula, data, contrasts={"recipe": coding}).fit()
+    found = res.t_test_pairwise("recipe", method=["hs", "bonferroni"])
+    frame = found.result_frame
+    assert list(frame.index) == ["B-A", "C-A", "C-B"]
+    assert found.contrasts.shape == (3, len(res.params))
+    by_name = lme.lmer(formula, data).fit()
+    expected = by_name.contrast(["recipeB", "recipeC", "recipeC - recipeB"])
+    assert_allclose(frame["coef"], expected["estimate"], rtol=1e-6)
+    assert_allclose(frame["P>|t|"], expected["p"], rtol=1e-5)
+    three = np.minimum(3 * expected["p"], 1)
+    assert_allclose(frame["pvalue-bonferroni"], three, rtol=1e-5)
+    assert not frame["reject-hs"].any()
+    named = res.t_test_pairwise("recipe", factor_labels="xyz", ddf="z").result_frame
+    assert list(named.index) == ["y-x", "z-x", "z-y"]
+    assert "P>|z|" in named
+    full = lme.lmer("angle ~ 0 + recipe + (1 | recipe:replicate)", data).fit()
+    assert full.t_test_pairwise("recipe").contrasts[0].tolist() == [-1, 1, 0]
+    for arguments, message in (
+        (("recipes",), "Did you mean 'recipe'"),
+        (("recipe", "homl"), "Did you mean 'hommel'"),
+        (("recipe", "hs", 0.05, ["a"]), "1 labels are given for the 3 levels"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            res.t_test_pairwise(*arguments)
+
+
 def test_summary_names_the_method(results):
     text = str(results["sleep_full"].summary(ddf="satterthwaite"))
     assert "tests by t (Satterthwaite)" in text
     assert "17.00" in text
     assert "P>|t|" in text
-    assert "tests by z (normal)" in str(results["sleep_full"].summary())
+    assert str(results["sleep_full"].summary()) == text
+    assert "tests by z (normal)" in str(results["sleep_full"].summary(ddf="z"))
 
 
 def test_refusals(results):
@@ -263,8 +328,8 @@ def test_refusals(results):
     formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
     glmm = lme.glmer(formula, cbpp, family="binomial").fit()
     with pytest.raises(OptionError, match="linear mixed models"):
-        glmm.contrast([0, 1, 0, 0])
-    assert_allclose(glmm.contrast([0, 1, 0, 0], ddf="z")["se"], glmm.bse.iloc[1])
+        glmm.contrast([0, 1, 0, 0], ddf="satterthwaite")
+    assert_allclose(glmm.contrast([0, 1, 0, 0])["se"], glmm.bse.iloc[1])
 
 
 def test_without_data_and_pickled():

@@ -60,6 +60,7 @@ SHORT = f"""\
 Generalized linear mixed model fit by maximum likelihood (Laplace): {CBPP}, \
 binomial(logit)
 -2 log L 184.0526; 56 observations; levels: herd 15
+Tests by z (normal)
 
                Est.     SE     z      p σ_herd
 (Intercept) -1.3985 0.2325 -6.02 <1e-08 0.6423

@@ -54,7 +54,8 @@ def test_labelled_outputs(res):
     close(res.tvalues, res.params / res.bse)
     close(np.sqrt(np.diag(res.cov_params())), res.bse)
     assert res.scale == res.sigma**2
-    assert res.use_t is False
+    assert res.use_t is True
+    assert res.ddf == "satterthwaite"
 
 
 def test_bare_results_hold_arrays(res):
@@ -81,8 +82,6 @@ def test_everything_in_dir_works(res):
 def test_methods_that_do_not_apply(res):
     with pytest.raises(FitError, match="break up the groups"):
         res.bootstrap()
-    with pytest.raises(FitError, match="patsy"):
-        res.t_test_pairwise("Days")
 
 
 def test_agrees_with_mixedlm(res, sleep):
@@ -116,7 +115,7 @@ def test_prediction(res, sleep):
     close(population, res.params.iloc[0] + res.params.iloc[1] * sleep["Days"])
     close(res.predict(re_form="none"), population)
     new = pd.DataFrame({"Days": [0, 1], "Subject": ["308", "new"]}, index=["p", "q"])
-    with pytest.raises(DataError, match="1 rows of newdata have a level of 'Subject'"):
+    with pytest.raises(DataError, match="'Subject' that the fit did not see: 'new'"):
         res.predict(new)
     close(res.predict(new, new_levels="population").loc["q"], res.params.sum())
     assert res.predict(new, new_levels="nan").isna().tolist() == [False, True]
@@ -279,8 +278,8 @@ def test_representations(res):
         "Linear mixed model fit by REML: Reaction ~ Days + (Days | Subject)"
     )
     html = res._repr_html_()
-    assert html.count("<tr>") == 4 and "&lt;1e-10" in html
-    with_error = "&lt;1e-99</td><td>24.7405</td>"
+    assert html.count("<tr>") == 4 and "&lt;1e-05" in html
+    with_error = "&lt;1e-16</td><td>24.7405</td>"
     assert with_error in html
 
 
