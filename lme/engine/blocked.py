@@ -40,6 +40,8 @@ Array = NDArray[np.float64]
 #: dense columns remain beside the chain, and when none do.
 _CHAIN_FROM = 300
 _NESTED_FROM = 60
+#: Entries that a product of a batched factor with dense columns may have at a time.
+_MIXED_ENTRIES = 4_000_000
 
 
 class Blocked:
@@ -208,9 +210,7 @@ class Blocked:
             Pbar = quadratic(stage, np.zeros((px, px)), RXbar, full)
             diagonal[stage.factor] = stage.P - stage.P @ Pbar @ stage.P
             links: dict[tuple[int, int], Array] = {}
-            mixed = {}
-            if stage.B is not None and full is not None:
-                mixed[0] = -batched_product(stage.P, stage.B.right(full))
+            mixed: dict[int, Array] = {}
         else:
             _, diag, links, mixed = backward(
                 self.stages, np.zeros((px, px)), RXbar, full
@@ -244,16 +244,52 @@ class Blocked:
             raise ValueError("A factor is neither batched nor dense.")
         starts = dict(zip(self.rest, self.dense.offsets, strict=True))
         if f in self.chain:
-            columns = starts[g] + pair.cols[:, None] * width + np.arange(width)
-            block = mixed[self.chain.index(f)]
-            return block[pair.rows[:, None], :, columns].transpose(0, 2, 1)
+            return self._mixed(f, pair.rows, pair.cols, starts[g], width, full, mixed)
         rows = starts[f] + pair.rows[:, None] * p + np.arange(p)
         if g in self.chain:
-            block = mixed[self.chain.index(g)]
-            return block[pair.cols[:, None], :, rows]
+            block = self._mixed(g, pair.cols, pair.rows, starts[f], p, full, mixed)
+            return block.transpose(0, 2, 1)
         columns = starts[g] + pair.cols[:, None] * width + np.arange(width)
         blocks: Array = full[rows[:, :, None], columns[:, None, :]]
         return blocks
+
+    def _mixed(
+        self,
+        f: int,
+        batched: NDArray[np.intp],
+        levels: NDArray[np.intp],
+        start: int,
+        width: int,
+        full: Array,
+        mixed: dict[int, Array],
+    ) -> Array:
+        """Blocks of the inverse for pairs of a batched and a dense factor's levels.
+
+        ``-P_j B_j K`` with K the inverse of the dense part; without a chain only some
+        columns of it at a time, as all of them can be far more than there are pairs.
+        """
+        place = np.arange(width)
+        if len(self.stages) > 1:
+            block = mixed[self.chain.index(f)]
+            columns = start + levels[:, None] * width + place
+            return block[batched[:, None], :, columns].transpose(0, 2, 1)
+        stage = self.stages[0]
+        if stage.B is None:
+            raise ValueError("A batched factor is not coupled to a dense one.")
+        count, p, _ = stage.P.shape
+        out = np.empty((levels.size, p, width))
+        order = np.argsort(levels, kind="stable")
+        step = max(1, _MIXED_ENTRIES // (count * p * width))
+        top = int(levels.max(initial=-1)) + 1
+        for first in range(0, top, step):
+            last = min(first + step, top)
+            ends = np.searchsorted(levels[order], [first, last])
+            some = order[slice(*ends)]
+            chunk = slice(start + first * width, start + last * width)
+            block = batched_product(stage.P, stage.B.right(full[:, chunk]))
+            columns = (levels[some, None] - first) * width + place
+            out[some] = -block[batched[some, None], :, columns].transpose(0, 2, 1)
+        return out
 
     def solve(self, rhs: Sequence[Array]) -> list[Array]:
         """``Lambda M^-1 Lambda' r`` for r given per factor as (l, p, r) arrays."""

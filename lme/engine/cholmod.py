@@ -308,3 +308,11 @@ class Cholmod:
             lam @ block @ lam.T
             for block, lam in zip(diagonal, self._exact, strict=True)
         ]
+
+    def inverse(self) -> tuple[list[Array], dict[tuple[int, int], Array]]:
+        """``Lambda M^-1 Lambda'`` where A has entries: by level, by pair of levels."""
+        between = self._system.between(self._selected_inverse())
+        return self.blocks(), {
+            (f, g): self._exact[f] @ block @ self._exact[g].T
+            for (f, g), block in between.items()
+        }

@@ -211,6 +211,34 @@ class Pattern:
             gram=dense.T @ right,
         )
 
+    def quadratic(
+        self, diagonal: Sequence[Array], pairs: dict[tuple[int, int], Array]
+    ) -> Array:
+        """Diagonal of ``Z K Z'`` for K given where ``Z'Z`` has entries, (n,).
+
+        Parameters
+        ----------
+        diagonal : sequence of (l, p, p) arrays
+            Blocks of K by level.
+        pairs : dict of (f, g) with f < g to (m, p_f, p_g) arrays
+            Blocks of K by observed pair of levels.
+        """
+        h = np.zeros(self.factors[0].codes.size)
+        for factor, block in zip(self.factors, diagonal, strict=True):
+            V = factor.values
+            if block.shape[1] == 1:
+                h += V[:, 0] ** 2 * block[factor.codes, 0, 0]
+            else:
+                h += np.einsum("na,nab,nb->n", V, block[factor.codes], V)
+        for (f, g), block in pairs.items():
+            index = self.pairs[f, g][2]
+            left, right = self.factors[f].values, self.factors[g].values
+            if block.shape[1] == block.shape[2] == 1:
+                h += 2.0 * left[:, 0] * right[:, 0] * block[index, 0, 0]
+            else:
+                h += 2.0 * np.einsum("na,nab,nb->n", left, block[index], right)
+        return h
+
 
 def pattern(factors: Sequence[Factor]) -> Pattern:
     """Find the pairs of levels that occur together."""

@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lme.engine.crossproducts import CrossProducts
+
 Array = NDArray[np.float64]
 
 
@@ -53,3 +55,13 @@ class Kernel(Protocol):
 
     def blocks(self) -> list[Array]:
         """Diagonal blocks of ``Lambda M^-1 Lambda'`` per factor, (l, p, p)."""
+
+    def inverse(self) -> tuple[list[Array], dict[tuple[int, int], Array]]:
+        """``Lambda M^-1 Lambda'`` where A has entries: by level, by pair of levels.
+
+        The first per factor (l, p, p), the second for f < g (m, p_f, p_g), in the order
+        of the pairs of the cross-products.
+        """
+
+    def load(self, cross: CrossProducts) -> None:
+        """Take other values on the same pattern."""

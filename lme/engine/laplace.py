@@ -140,26 +140,10 @@ class Laplace:
 
     def _leverage(self) -> Array:
         """``h_i``, the diagonal of ``Z Lambda H^-1 Lambda'Z'``, (n,)."""
-        problem = self.problem
         kernel = self.pirls.kernel
         if kernel is None:
             raise ValueError("No factorization yet.")
-        diagonal, pairs = kernel.inverse()
-        h = np.zeros(problem.y.size)
-        for factor, block in zip(problem.factors, diagonal, strict=True):
-            if block.shape[1] == 1:
-                h += factor.values[:, 0] ** 2 * block[factor.codes, 0, 0]
-            else:
-                V = factor.values
-                h += np.einsum("na,nab,nb->n", V, block[factor.codes], V)
-        for (f, g), block in pairs.items():
-            index = problem.pattern.pairs[f, g][2]
-            left, right = problem.factors[f].values, problem.factors[g].values
-            if block.shape[1] == block.shape[2] == 1:
-                h += 2.0 * left[:, 0] * right[:, 0] * block[index, 0, 0]
-            else:
-                h += 2.0 * np.einsum("na,nab,nb->n", left, block[index], right)
-        return h
+        return self.problem.pattern.quadratic(*kernel.inverse())
 
     def _differentiate(self, at: Evaluation, extra: float) -> None:
         """Fill in the gradient and the adjoints of ``log|H|``."""

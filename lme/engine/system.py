@@ -108,6 +108,14 @@ class System:
             out.append(block)
         return out
 
+    def between(self, entries: Array) -> dict[tuple[int, int], Array]:
+        """Blocks of the observed pairs of levels of a matrix with these entries."""
+        parts = self._parts[len(self.cross.levels) :]
+        return {
+            key: entries[part].reshape(pair.blocks.shape)
+            for (key, pair), part in zip(self.cross.pairs.items(), parts, strict=True)
+        }
+
     def products(self, entries: Array) -> list[Array]:
         """Per factor ``sum_j ((M - I) S)_jj`` for symmetric S with these entries."""
         out = [
