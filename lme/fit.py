@@ -29,6 +29,7 @@ from lme.preparation import (
     boundary_words,
     by_terms,
     check_scale,
+    check_sigma,
     engine_terms,
     keep_columns,
     polish,
@@ -112,7 +113,13 @@ class Fit:
     def criterion(self) -> Criterion:
         """The criterion with its kernel, made again on demand."""
         kernel, _ = choose(self.problem.cross, self.convergence.kernel)
-        return Criterion(self.problem, kernel, self.reml)
+        return Criterion(self.problem, kernel, self.reml, self.known_sigma)
+
+    @property
+    def known_sigma(self) -> float | None:
+        """The residual standard deviation, where it was given and not estimated."""
+        sigma: float | None = self.options["sigma"]
+        return sigma
 
     def __getstate__(self) -> dict[str, Any]:
         # A kernel holds factorizations that are cheap to make and large to keep.
@@ -123,6 +130,7 @@ def fit_lmm(
     design: Design,
     *,
     reml: bool = True,
+    sigma: float | None = None,
     start: Any = None,
     kernel: str = "auto",
     optimizer: str = "auto",
@@ -137,6 +145,8 @@ def fit_lmm(
     design : Design
     reml : bool
         REML (default) or maximum likelihood.
+    sigma : float, optional
+        A known residual standard deviation; estimated by default.
     start : array of shape (k,) or {"theta": array}, optional
         Start of the search; by default from moments.
     kernel : {"auto", "blocked", "cholmod"}
@@ -164,6 +174,7 @@ def fit_lmm(
         design.y, X, engine_terms(design), weights=design.weights, offset=design.offset
     )
     options = {
+        "sigma": check_sigma(sigma),
         "kernel": kernel,
         "optimizer": optimizer,
         "control": control,
@@ -208,7 +219,7 @@ def _fit_problem(
     chosen, advice = choose(problem.cross, options["kernel"])
     if advice:
         notes = [*notes, PerformanceWarning(advice)]
-    criterion = Criterion(problem, chosen, reml)
+    criterion = Criterion(problem, chosen, reml, options["sigma"])
     even = problem.template.even()
 
     def search(theta: Array) -> Outcome:
@@ -299,7 +310,7 @@ def _freeze(
         beta=beta,
         u=u,
         b=b,
-        sigma=float(np.sqrt(at.r2 / criterion.df)),
+        sigma=criterion.sigma or float(np.sqrt(at.r2 / criterion.df)),
         objective=at.value,
         ldL2=at.logdet,
         ldRX2=ldRX2,
@@ -328,7 +339,10 @@ def objective_at(fit: Fit, theta: Array, reml: bool | None = None) -> float:
         Which criterion; that of the fit by default.
     """
     criterion = Criterion(
-        fit.problem, fit.criterion.kernel, fit.reml if reml is None else reml
+        fit.problem,
+        fit.criterion.kernel,
+        fit.reml if reml is None else reml,
+        fit.known_sigma,
     )
     internal = fit.problem.template.internal(np.asarray(theta, float))
     return criterion.evaluate(internal, gradient=False).value

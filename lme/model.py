@@ -12,6 +12,7 @@ from lme.errors import OptionError
 from lme.fit import Fit, fit_lmm
 from lme.formula.arrays import design_from_arrays
 from lme.formula.design import Design, build_design
+from lme.preparation import check_sigma
 from lme.results import LMMResults, LMMResultsWrapper
 from lme.specification import DESIGN_OPTIONS, MixedModel
 
@@ -36,14 +37,16 @@ class LMM(MixedModel):
         mapping has the same names as `groups`; a list of arrays under a name gives
         several terms that are uncorrelated with one another.
     structure : str or mapping of str to str
-        Covariance structure of each term: ``"us"`` (unstructured), ``"diag"``, ``"cs"``,
-        ``"ar1"``, ``"toep"``, ... (`lme.covariance.STRUCTURES`).
+        Covariance structure of each term: ``"us"`` (unstructured), ``"diag"``,
+        ``"cs"``, ``"ar1"``, ``"toep"``, ... (`lme.covariance.STRUCTURES`).
     weights : array_like, shape (n,), optional
         Prior weights; the residual variance of a row is ``sigma^2 / weight``.
     offset : array_like, shape (n,), optional
         Known part of the mean.
     REML : bool
         Default criterion of `fit`.
+    sigma : float, optional
+        A known residual standard deviation; estimated by default.
     checks : str or mapping, optional
         Severities of the checks; see `lme.formula.checks`.
 
@@ -83,7 +86,7 @@ class LMM(MixedModel):
     """
 
     builder = "lmer"
-    known_options = (*DESIGN_OPTIONS, "REML", "checks")
+    known_options = (*DESIGN_OPTIONS, "REML", "sigma", "checks")
     unwanted: ClassVar[Mapping[str, str]] = {
         "family": "A linear mixed model has normal responses; use glmer for others."
     }
@@ -99,6 +102,7 @@ class LMM(MixedModel):
         weights: ArrayLike | None = None,
         offset: ArrayLike | None = None,
         REML: bool = True,
+        sigma: float | None = None,
         checks: str | Mapping[str, str] | None = None,
     ) -> None:
         design = design_from_arrays(
@@ -110,7 +114,7 @@ class LMM(MixedModel):
             weights=weights,
             offset=offset,
         )
-        self._prepare(design, {"REML": REML, "checks": checks}, None)
+        self._prepare(design, {"REML": REML, "sigma": sigma, "checks": checks}, None)
 
     @classmethod
     def from_design(cls, design: Design, options: dict[str, Any], frame: Any) -> LMM:
@@ -121,7 +125,8 @@ class LMM(MixedModel):
 
     def _prepare(self, design: Design, options: dict[str, Any], frame: Any) -> None:
         self.reml = _truth("REML", options["REML"])
-        self._start(design, options, frame, free_scale=True)
+        self.sigma = check_sigma(options.get("sigma"))
+        self._start(design, options, frame, free_scale=self.sigma is None)
 
     @classmethod
     def from_formula(
@@ -130,6 +135,7 @@ class LMM(MixedModel):
         data: Any,
         *,
         REML: bool = True,
+        sigma: float | None = None,
         checks: str | Mapping[str, str] | None = None,
         **options: Any,
     ) -> LMM:
@@ -137,17 +143,21 @@ class LMM(MixedModel):
         cls._check_options(options)
         design = build_design(formula, data, **options)
         every = dict.fromkeys(DESIGN_OPTIONS) | {"na_action": "omit"} | options
-        return cls.from_design(design, every | {"REML": REML, "checks": checks}, data)
+        own = {"REML": REML, "sigma": sigma, "checks": checks}
+        return cls.from_design(design, every | own, data)
 
     def fit(
         self,
         *,
         reml: bool | None = None,
+        sigma: float | None = None,
         start: Any = None,
         kernel: str = "auto",
         optimizer: str = "auto",
         control: Mapping[str, Any] | None = None,
         verbose: int = 0,
+        cov_type: str = "nonrobust",
+        cov_kwds: Mapping[str, Any] | None = None,
     ) -> LMMResultsWrapper:
         """Estimate the model.
 
@@ -155,6 +165,9 @@ class LMM(MixedModel):
         ----------
         reml : bool, optional
             REML or maximum likelihood; by default as the model says (REML).
+        sigma : float, optional
+            A known residual standard deviation, as in a meta-analysis of effects with
+            known variances (``weights=1/v, sigma=1``); by default as the model says.
         start : array_like or mapping, optional
             Start of the search: theta, or ``{"theta": theta}``.
         kernel : {"auto", "blocked", "cholmod"}
@@ -165,6 +178,11 @@ class LMM(MixedModel):
             Limits and tolerances of the search, such as ``max_evaluations``.
         verbose : int
             1 logs every evaluation to the logger ``lme``.
+        cov_type : {"nonrobust", "cluster"}
+            Standard errors by the model, or robust against a wrong one within
+            clusters; see `LMMResults.get_robustcov_results`.
+        cov_kwds : mapping, optional
+            Its arguments, such as ``{"groups": "school", "type": "CR2"}``.
 
         Returns
         -------
@@ -182,6 +200,7 @@ class LMM(MixedModel):
             record = fit_lmm(
                 self.design,
                 reml=self.reml if reml is None else _truth("reml", reml),
+                sigma=self.sigma if sigma is None else sigma,
                 start=start,
                 kernel=kernel,
                 optimizer=optimizer,
@@ -189,7 +208,13 @@ class LMM(MixedModel):
                 verbose=verbose,
                 rank=self._rank(),
             )
-        return self._results(record)
+        found = self._results(record)
+        if cov_type == "nonrobust":
+            return found
+        robust: LMMResultsWrapper = found.get_robustcov_results(
+            cov_type, **(cov_kwds or {})
+        )
+        return robust
 
     def _results(self, record: Fit) -> LMMResultsWrapper:
         return LMMResultsWrapper(LMMResults(self._holding(record), record))
@@ -212,6 +237,7 @@ def lmer(
     data: Any,
     *,
     REML: bool = True,
+    sigma: float | None = None,
     weights: Any = None,
     offset: Any = None,
     subset: Any = None,
@@ -231,6 +257,9 @@ def lmer(
         pandas, polars, pyarrow or any frame that narwhals reads; a dict of arrays.
     REML : bool
         Default criterion of `LMM.fit`.
+    sigma : float, optional
+        A known residual standard deviation. With it a grouping factor may have a level
+        for every row.
     weights, offset : str or array_like, optional
         Column or values, one a row of `data`. The residual variance of a row is
         ``sigma^2 / weight``.
@@ -282,6 +311,7 @@ def lmer(
         formula,
         data,
         REML=REML,
+        sigma=sigma,
         checks=checks,
         weights=weights,
         offset=offset,

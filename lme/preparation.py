@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings as _warnings
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from numbers import Real
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,14 @@ from lme.engine import pirls
 from lme.engine.decompositions import find_dependent_columns
 from lme.engine.pirls import Modes
 from lme.engine.relcov import Template, Term, lower_factor
-from lme.errors import DataError, DesignError, FitError, LMEWarning, RankWarning
+from lme.errors import (
+    DataError,
+    DesignError,
+    FitError,
+    LMEWarning,
+    OptionError,
+    RankWarning,
+)
 from lme.formula.design import Design
 from lme.search import Outcome, Point, Trace, newton_step
 
@@ -226,6 +234,27 @@ def check_scale(residual: Array, response: Array) -> None:
             "A scale between 1e-60 and 1e60 was expected.",
             "Express it in other units.",
         )
+
+
+def check_sigma(sigma: Any) -> float | None:
+    """A known residual standard deviation, checked.
+
+    Raises
+    ------
+    OptionError
+        Unless it is None or a positive, finite number.
+    """
+    if sigma is None:
+        return None
+    if isinstance(sigma, Real) and not isinstance(sigma, bool):
+        value = float(sigma)
+        if 0.0 < value < np.inf:
+            return value
+    raise OptionError(
+        f"sigma={sigma!r} is not a positive number.",
+        "It is a known residual standard deviation; None estimates it.",
+        "For known variances v of the rows give weights=1/v and sigma=1.",
+    )
 
 
 def second_opinion(

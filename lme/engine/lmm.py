@@ -185,16 +185,26 @@ class Criterion:
     problem : Problem
     kernel : Kernel
     reml : bool
+    sigma : float, optional
+        A residual standard deviation that is known, not estimated.
     """
 
-    def __init__(self, problem: Problem, kernel: Kernel, reml: bool) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        kernel: Kernel,
+        reml: bool,
+        sigma: float | None = None,
+    ) -> None:
         self.problem = problem
         self.kernel = kernel
         self.reml = reml
+        self.sigma = sigma
         self.df = problem.n - problem.p if reml else problem.n
         self.evaluations = 0
         self._held: Evaluation | None = None
-        constant = self.df * (1.0 + _LOG_2PI - np.log(self.df)) - problem.log_weights
+        each = 1.0 - np.log(self.df) if sigma is None else 2.0 * np.log(sigma)
+        constant = self.df * (_LOG_2PI + each) - problem.log_weights
         self.constant = float(constant + (problem.log_det_R if reml else 0.0))
 
     def evaluate(self, theta: Array, gradient: bool = True) -> Evaluation:
@@ -205,7 +215,9 @@ class Criterion:
         ML ``log|M| + n (1 + log(2 pi r2 / n))``, REML ``log|M| + log|R_X|^2 + (n - p)
         (1 + log(2 pi r2 / (n - p)))``, both minus the sum of log weights (Bates et
         al. 2015, eqs. 34 and 41). The adjoint of H is ``(df / r2) w w'`` with
-        ``w = (-beta, 1)``, plus the inverse of its X block for REML.
+        ``w = (-beta, 1)``, plus the inverse of its X block for REML. With a known
+        sigma ``r2 / sigma^2 + df log(2 pi sigma^2)`` stands in place of the last term,
+        and ``1 / sigma^2`` of ``df / r2``.
         """
         self.evaluations += 1
         problem, template = self.problem, self.problem.template
@@ -232,7 +244,8 @@ class Criterion:
                 weights[:p, :p] = half @ half.T
         if not r2 > 0.0:
             return self._nothing(theta)
-        value = schur.logdet + log_RX + self.df * np.log(r2) + self.constant
+        value = schur.logdet + log_RX + self.constant
+        value += self.df * np.log(r2) if self.sigma is None else r2 / self.sigma**2
         out = Evaluation(
             theta,
             float(value),
@@ -247,10 +260,14 @@ class Criterion:
         )
         self._held = out
         if gradient:
-            weights += (self.df / r2) * (w[:, None] * w)
+            weights += self._precision(r2) * (w[:, None] * w)
             out.adjoints = self.kernel.adjoint(weights)
             out.gradient = self._pull_back(out)
         return out
+
+    def _precision(self, r2: float) -> float:
+        """``1 / sigma^2`` with sigma known or profiled."""
+        return self.df / r2 if self.sigma is None else 1.0 / self.sigma**2
 
     def _nothing(self, theta: Array) -> Evaluation:
         """What stands for a point without a value."""
@@ -293,12 +310,15 @@ class Criterion:
         Thompson & Cullis 1995, Biometrics 51:1440, doi:10.2307/2533274), the trace
         of ``P V_i P V_j`` is replaced by its data counterpart, which leaves
         ``s y'P V_i P V_j P y - (s^2/df)(y'P V_i P y)(y'P V_j P y)`` with
-        ``s = df/r2``. The term with second derivatives of V is kept exactly, as
+        ``s = df/r2``; the second part is that of sigma, and falls away where sigma is
+        known. The term with second derivatives of V is kept exactly, as
         ``2 <lambda_i, Q lambda_j>``: it is all there is at lambda = 0.
         """
         information, second, score, half = self._average_information(at)
         information = information - half.T @ half
-        s = self.df / at.r2
+        s = self._precision(at.r2)
+        if self.sigma is not None:
+            return s * information + second
         square = score[:, None] * score
         return s * information - (s * s / self.df) * square + second
 

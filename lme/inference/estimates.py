@@ -95,9 +95,12 @@ def parameter_count(fit: MixedFit) -> int:
     """Number of parameters: fixed effects, elements of theta, and sigma.
 
     In a generalized model a dispersion or the theta of a negative binomial takes the
-    place of sigma, where it is estimated.
+    place of sigma, where it is estimated; a known sigma does not count.
     """
-    scale = fit.family.extra is not None if isinstance(fit, GLMMFit) else True
+    if isinstance(fit, GLMMFit):
+        scale = fit.family.extra is not None
+    else:
+        scale = fit.known_sigma is None
     return fit.beta.size + fit.theta.size + int(scale)
 
 

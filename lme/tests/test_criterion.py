@@ -116,10 +116,11 @@ def test_random_designs_against_dense_covariance(problem, reml, zero):
         theta[rng.integers(theta.size)] = 0.0
     at = criterion.evaluate(theta)
     external = built.template.external(theta)
-    lambdas = [
-        slot.structure.factor(external[slot.theta], term.values.shape[1])
-        for slot, term in zip(built.template.slots, terms, strict=True)
-    ]
+    lambdas = []
+    for slot, term in zip(built.template.slots, terms, strict=True):
+        width = term.values.shape[1]
+        inner = slot.structure.interior(external[slot.theta], width)
+        lambdas.append(slot.structure.factor(inner, width))
     assert at.value == pytest.approx(
         dense_value(terms, lambdas, X, y, reml, weights), rel=1e-10, abs=1e-7
     )
