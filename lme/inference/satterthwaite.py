@@ -133,12 +133,10 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
         T = root(fit)
         inner = sandwiches(directions(at), whitened(at))
     unscaled = T @ T.T
-    jacobian = np.concatenate(
-        [
-            fit.sigma**2 * (T @ inner @ T.T),
-            2.0 * fit.sigma * unscaled[None],
-        ]
-    )
+    jacobian = fit.sigma**2 * (T @ inner @ T.T)
+    if fit.known_sigma is None:
+        last = 2.0 * fit.sigma * unscaled[None]
+        jacobian = np.concatenate([jacobian, last])
     return Satterthwaite(
         fit.beta,
         fit.sigma**2 * unscaled,
@@ -163,7 +161,10 @@ def directions(at: Evaluation) -> list[Direction]:
 
 
 def hessian(fit: Fit) -> Array:
-    """Hessian of the criterion in (theta, sigma), theta in the internal basis."""
+    """Hessian of the criterion in (theta, sigma), theta in the internal basis.
+
+    Without sigma where it is known.
+    """
     criterion = fit.criterion
     at = evaluated(fit)
     k = at.theta.size
@@ -181,6 +182,8 @@ def hessian(fit: Fit) -> Array:
         above = criterion.evaluate(at.theta + step).gradient
         below = criterion.evaluate(at.theta - step).gradient
         profiled[i] = (above - below) / (2.0 * width)
+    if fit.known_sigma is not None:
+        return (profiled + profiled.T) / 2.0
     sigma, r2, df = fit.sigma, at.r2, criterion.df
     out = np.empty((k + 1, k + 1))
     out[:k, :k] = (profiled + profiled.T) / 2.0
