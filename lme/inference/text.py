@@ -11,6 +11,7 @@ ten (``<1e-16``).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -231,13 +232,18 @@ def markdown_table(
     Examples
     --------
     >>> print(markdown_table([["Days", "<1e-10"]], ["", "p"], left=[0]))
-    |      |         p |
-    |:-----|----------:|
-    | Days | &lt;1e-10 |
+    |      |      p |
+    |:-----|-------:|
+    | Days | <1e-10 |
     """
     lefts = set(left)
-    cells = [[escape_markdown(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(3, *(len(cell) for cell in column)) for column in zip(*cells, strict=True)]
+    cells = [
+        [escape_markdown(cell).replace("|", "\\|") for cell in row]
+        for row in (header, *rows)
+    ]
+    widths = [
+        max(3, *(len(cell) for cell in column)) for column in zip(*cells, strict=True)
+    ]
     lines = [
         "| "
         + " | ".join(
@@ -255,10 +261,15 @@ def markdown_table(
 
 
 def escape_markdown(text: str) -> str:
-    """`text` with the characters that matter in a cell of Markdown replaced."""
-    for character in "\\|*`":
-        text = text.replace(character, "\\" + character)
-    return escape(text).replace("\n", " ")
+    """`text` in one line, with what Markdown would read as markup escaped.
+
+    Examples
+    --------
+    >>> print(escape_markdown("a*b <i> <1e-16"))
+    a\\*b \\<i> <1e-16
+    """
+    # A "<" before a digit, as in "<1e-16", opens no tag.
+    return re.sub(r"[\\*`]|<(?=[A-Za-z/!?])", r"\\\g<0>", text).replace("\n", " ")
 
 
 def html_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:

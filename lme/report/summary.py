@@ -16,8 +16,9 @@ from lme.inference.coverage import check_alpha, check_digits
 from lme.inference.ddf import Denominator
 from lme.inference.residuals import scaled_quantiles
 from lme.inference.sandwich import Sandwich
-from lme.inference.text import abbreviate, escape, html_table, number, p_value, table
+from lme.inference.text import abbreviate, number, p_value
 from lme.inference.working import MixedFit
+from lme.report.grid import Grid
 from lme.report.tables import Report, simple_table
 
 FORMULA_WIDTH = 68
@@ -262,7 +263,10 @@ def _verdict(fit: MixedFit) -> str:
 
 
 def short_cells(
-    fit: MixedFit, cov_type: wald.CovType = None, ddf: Denominator | None = None
+    fit: MixedFit,
+    cov_type: wald.CovType = None,
+    ddf: Denominator | None = None,
+    p_style: str = "bound",
 ) -> tuple[list[str], list[list[str]]]:
     """Header and cells of the one-table short form.
 
@@ -270,8 +274,8 @@ def short_cells(
     ----------
     fit : Fit or GLMMFit
         An estimated model.
-    cov_type, ddf
-        As in `summarize`.
+    cov_type, ddf, p_style
+        As in `compact`.
 
     Returns
     -------
@@ -297,7 +301,7 @@ def short_cells(
         if name in frame.index:
             row = frame.loc[name]
             cells = [number(row["estimate"]), number(row["se"])]
-            cells += [number(row[letter], 2), p_value(row["p"])]
+            cells += [number(row[letter], 2), p_value(row["p"], p_style)]
         sds = [deviations[group].get(name, np.nan) for group in groups]
         rows.append([str(name), *cells, *map(number, sds)])
     sigma = residual_deviation(fit)
@@ -319,18 +323,22 @@ def caption(fit: MixedFit, ddf: Denominator | None = None) -> str:
     return f"{head}\n{label} {fit.objective:.4f}; {size}{tests}"
 
 
-def short_text(
-    fit: MixedFit, cov_type: wald.CovType = None, ddf: Denominator | None = None
-) -> str:
-    """The short form as text."""
-    header, rows = short_cells(fit, cov_type, ddf)
-    return f"{caption(fit, ddf)}\n\n{table(rows, header, left=(0,))}"
+def compact(
+    fit: MixedFit,
+    cov_type: wald.CovType = None,
+    ddf: Denominator | None = None,
+    p_style: str = "bound",
+) -> Grid:
+    """The short form, for the prompt, notebooks and documents.
 
-
-def short_html(
-    fit: MixedFit, cov_type: wald.CovType = None, ddf: Denominator | None = None
-) -> str:
-    """The short form as HTML, for notebooks."""
-    header, rows = short_cells(fit, cov_type, ddf)
-    lines = escape(caption(fit, ddf)).replace("\n", "<br/>")
-    return f"<p>{lines}</p>{html_table(rows, header)}"
+    Parameters
+    ----------
+    fit : Fit or GLMMFit
+        An estimated model.
+    cov_type, ddf
+        As in `summarize`.
+    p_style : {"bound", "r", "fixed"}
+        How small p-values are written; see `text.p_value`.
+    """
+    header, rows = short_cells(fit, cov_type, ddf, p_style)
+    return Grid(caption(fit, ddf), tuple(header), tuple(map(tuple, rows)))
