@@ -52,7 +52,7 @@ class Classes:
     def numbers(self) -> int:
         """Numbers that each replicate holds."""
         p, _, C = self.A.shape
-        return p * p * C * (1 + self.ZX.shape[2])
+        return int(p * p * C * (1 + self.ZX.shape[2]))
 
 
 def classes(problem: Problem, jacobian: Array) -> Classes:
@@ -144,7 +144,7 @@ class Levels:
         J = self.classes.jacobian
         lam = np.einsum("kab,kr->abr", J, theta)
         P, R, S, logdet = self._factor(lam)
-        H, beta, r2, log_RX, K = self._profile(P)
+        beta, r2, log_RX, K = self._profile(P)
         s = self.df / r2
         with np.errstate(invalid="ignore", divide="ignore"):
             value = logdet + self.df * np.log(r2) + self.constant
@@ -209,8 +209,8 @@ class Levels:
         S = np.einsum("abcr,bdc->adcr", R, A)
         return P, R, S, logdet
 
-    def _profile(self, P: Array) -> tuple[Array, Array, Array, Array, Array]:
-        """``X'V^-1 X``, beta, r2, ``log|R_X|^2``, and the inverse of the first."""
+    def _profile(self, P: Array) -> tuple[Array, Array, Array, Array]:
+        """Beta, r2, ``log|R_X|^2``, and the inverse of ``X'V^-1 X``."""
         px, replicates = len(self.XX), P.shape[-1]
         r2 = self.yy - np.einsum("abcr,abcr->r", self.Zyy, P)
         H = self.XX.reshape(-1, 1) - self.classes.XX @ P.reshape(-1, replicates)
@@ -225,11 +225,11 @@ class Levels:
             K = np.einsum("yxr,yzr->xzr", half, half)
             beta = np.einsum("xyr,yr->xr", K, Xy)
             r2 = r2 - inner(beta, Xy)
-        return H, beta, np.where(r2 > 0.0, r2, np.nan), log_RX, K
+        return beta, np.where(r2 > 0.0, r2, np.nan), log_RX, K
 
     def _residual_products(self, beta: Array) -> tuple[Array, Array]:
-        """Sums over classes of ``e e'`` (p, p, C, R) and ``Z'x e'`` (px, p, p, C, R)."""
-        px, replicates = beta.shape
+        """Sums over classes of ``e e'`` (p, p, C, R), ``Z'x e'`` (px, p, p, C, R)."""
+        px = len(beta)
         if not px:
             return self.Zyy, self.ZXy
         XX = self.classes.XX.reshape(px, px, -1)

@@ -48,7 +48,7 @@ class Values:
     coefficients: Array
     r2: Array
     logdet: Array
-    log_RX: Array
+    log_RX: Array  # noqa: N815
 
     def take(self, kept: Index) -> Values:
         """Those of some of the replicates."""

@@ -1,0 +1,237 @@
+"""Many refits of one model: together where the design allows it, else one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lme.engine import batched, laplace, lmm
+from lme.engine.batched import Refits, no_refits
+from lme.engine.batched_parameters import lifted
+from lme.engine.choice import choose
+from lme.engine.lmm import Criterion, Evaluation
+from lme.engine.threads import suited_threads
+from lme.engine.warm import first_steps
+from lme.errors import LMEError
+from lme.fit import Fit
+from lme.generalized import GLMMFit
+from lme.inference.working import MixedFit
+from lme.preparation import check_scale, polish, settle_zeros
+from lme.search import Control, control_from, newton
+from lme.starting import feasible, generalized_start, linear_start
+
+Array = NDArray[np.float64]
+#: Called with the number of refits done since the last call.
+Tick = Callable[[int], object]
+
+#: Predicted decrease at which a warm refit takes its last step without a gradient.
+_WARM = 1e-7
+#: What a refit may fail with.
+FAILURES = (LMEError, np.linalg.LinAlgError, FloatingPointError)
+
+
+def _nothing(count: int) -> None:
+    """No progress to report."""
+
+
+def refit_many(
+    fit: MixedFit, Y: Array, *, warm: bool = True, tick: Tick = _nothing
+) -> Refits:
+    """Fit the model of `fit` to many responses.
+
+    Parameters
+    ----------
+    fit : Fit or GLMMFit
+    Y : (R, n) array
+        A response a row, for the rows that the model uses.
+    warm : bool
+        The responses were drawn from the fit, so that its estimates are a good start.
+    tick : callable
+        Told how many refits are done.
+
+    Returns
+    -------
+    Refits
+        A refit that fails is a row of NaN with its reason.
+    """
+    if isinstance(fit, GLMMFit):
+
+        def one(_: int, y: Array) -> Refits:
+            problem = replace(fit.problem, y=np.ascontiguousarray(y))
+            return refit_generalized(replace(fit, problem=problem), warm=warm)
+
+        return _each(fit, Y, one, tick)
+    if batched.plan(fit.problem) is None:
+        return _refit_linear(fit, Y, warm, tick)
+    start = fit.problem.template.internal(fit.theta) if warm else None
+    most = control_from(fit.options["control"]).max_evaluations
+    size = batched.chunk_size(fit.problem)
+    parts = []
+    for first in range(0, len(Y), size):
+        some = Y[first : first + size]
+        parts.append(
+            batched.refit_batch(
+                fit.problem, fit.reml, start, some, max_evaluations=most
+            )
+        )
+        tick(len(some))
+    return batched.joined(parts)
+
+
+def _each(
+    fit: MixedFit, Y: Array, one: Callable[[int, Array], Refits], tick: Tick
+) -> Refits:
+    """One refit after the other; those that fail have no estimates."""
+    parts = []
+    k, p = fit.theta.size, fit.beta.size
+    for i, y in enumerate(Y):
+        if not np.isfinite(y).all():
+            parts.append(no_refits(1, k, p, batched.NOT_FINITE))
+        else:
+            try:
+                parts.append(one(i, y))
+            except FAILURES:
+                parts.append(no_refits(1, k, p))
+        tick(1)
+    return batched.joined(parts) if parts else no_refits(0, k, p)
+
+
+def _refit_linear(fit: Fit, Y: Array, warm: bool, tick: Tick) -> Refits:
+    """One search a response, with one symbolic analysis for all of them."""
+    problem = fit.problem
+    kernel, _ = choose(problem.cross, fit.convergence.kernel)
+    template = problem.template
+    control = control_from(fit.options["control"])
+    starts: Array | None = None
+    with suited_threads(problem.cross.sizes):
+        if warm:
+            control = replace(control, tolerance=max(control.tolerance, _WARM))
+            known = template.internal(fit.theta)
+            begin = lifted(problem, known)
+            finite = np.where(np.isfinite(Y), Y, 0.0)
+            _, residuals = batched.least_squares(problem, finite)
+            criterion = Criterion(problem, kernel, fit.reml)
+            starts = np.repeat(begin[None, :], len(Y), axis=0)
+            if np.array_equal(known, begin):
+                hessian = fit.convergence.hessian
+                starts = first_steps(criterion, begin, hessian, residuals)
+
+        def one(i: int, y: Array) -> Refits:
+            again = lmm.with_response(problem, y)
+            check_scale(again.residual, y)
+            kernel.load(again.cross)
+            start = linear_start(again, None) if starts is None else starts[i]
+            return search_linear(Criterion(again, kernel, fit.reml), start, control)
+
+        return _each(fit, Y, one, tick)
+
+
+def search_linear(criterion: Criterion, start: Array, control: Control) -> Refits:
+    """The optimum of one criterion, as a record of one refit."""
+    problem, template = criterion.problem, criterion.problem.template
+    outcome = newton(criterion.evaluate, start, control, 0, template.even())
+    if outcome.status == "no start":
+        return no_refits(1, template.size, problem.p)
+    point = settle_zeros(criterion, outcome, template)
+    final = polish(criterion, point, outcome.hessian)
+    if not isinstance(final, Evaluation):
+        raise TypeError("The search returned a point of another criterion.")
+    beta = problem.level + final.coefficients
+    if problem.p:
+        beta = np.asarray(np.linalg.solve(problem.R, beta), dtype=np.float64)
+    return one_refit(
+        final.theta,
+        template.external(final.theta),
+        beta,
+        np.sqrt(final.r2 / criterion.df),
+        final.value,
+        final.logdet,
+        outcome.status == "converged",
+        criterion.evaluations,
+    )
+
+
+def one_refit(
+    internal: Array,
+    theta: Array,
+    beta: Array,
+    sigma: float,
+    objective: float,
+    logdet: float,
+    converged: bool,
+    evaluations: int,
+) -> Refits:
+    """A record of one refit."""
+    reason = batched.CONVERGED if converged else batched.NOT_CONVERGED
+    return Refits(
+        internal[None, :],
+        theta[None, :],
+        beta[None, :],
+        np.array([sigma]),
+        np.array([objective]),
+        np.array([logdet]),
+        np.array([reason], dtype=np.int8),
+        np.array([evaluations], dtype=np.intp),
+    )
+
+
+def refit_generalized(fit: GLMMFit, *, warm: bool = True) -> Refits:
+    """Fit a generalized model; `fit` holds the response, and estimates to start from.
+
+    Parameters
+    ----------
+    fit : GLMMFit
+        With the response in ``fit.problem``.
+    warm : bool
+        Start from the estimates that the record holds, else from moments.
+    """
+    problem, template = fit.problem, fit.problem.template
+    criterion = _fresh(fit)
+    k, p = template.size, problem.p
+    first = 0 if fit.nAGQ == 0 else p
+    even = np.zeros(fit.point.size, dtype=bool)
+    even[first : first + k] = template.even()
+    control = control_from(fit.options["control"])
+    if warm:
+        psi = np.array(fit.point)
+        gamma = problem.R @ fit.beta
+        psi[first : first + k] = lifted(problem, psi[first : first + k])
+    else:
+        gamma, theta = generalized_start(problem, None)
+        psi = np.concatenate([gamma[:first], theta])
+        if problem.family.extra is not None:
+            extra = problem.family.start_extra(problem.y, problem.weights)
+            psi = np.append(psi, extra)
+    criterion.gamma = gamma
+    outcome = newton(criterion.evaluate, psi, control, 0, even)
+    if outcome.status == "no start":
+        outcome = newton(
+            criterion.evaluate, feasible(criterion, psi, first), control, 0, even
+        )
+    point = outcome.point
+    if np.isfinite(point.value):
+        point = settle_zeros(criterion, outcome, template, first)
+    if not isinstance(point, laplace.Evaluation) or point.modes is None:
+        return no_refits(1, k, fit.beta.size)
+    _, theta, extra = criterion.split(point.theta)
+    beta = point.modes.gamma
+    if p:
+        beta = np.asarray(np.linalg.solve(problem.R, beta), dtype=np.float64)
+    return one_refit(
+        theta,
+        template.external(theta),
+        beta,
+        float(np.exp(extra)) if problem.family.extra is not None else np.nan,
+        point.value,
+        point.modes.logdet,
+        outcome.status == "converged",
+        criterion.evaluations,
+    )
+
+
+def _fresh(fit: GLMMFit) -> laplace.Laplace:
+    """A criterion of its own, so that that of the fit keeps its state."""
+    return replace(fit).criterion
