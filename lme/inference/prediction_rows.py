@@ -11,10 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import DataError, DesignError, OptionError, near
+from lme.formula.evaluation import has_names
 from lme.formula.recipe import RandomTerm, Recipe
 from lme.formula.response import row_argument
 from lme.formula.selection import select_random
 from lme.formula.table import Table
+from lme.formula.values import as_double
 from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
@@ -223,3 +225,35 @@ def refuse_new_levels(rows: Rows) -> None:
             "Random effects are known for the levels of the fit.",
             "Use new_levels='population' or 'nan', or leave them out with re_form.",
         )
+
+
+def new_weights(fit: MixedFit, table: Table, given: Any) -> Array | None:
+    """Weights of new observations: given, the trials of the response, or ones.
+
+    Raises
+    ------
+    DataError
+        For weights that are not positive.
+    """
+    if given is not None:
+        weights = argument(fit, table, "weights", given)
+        assert weights is not None
+        bad = int((weights <= 0).sum())
+        if bad:
+            raise DataError(
+                f"weights has {bad} values that are not positive.",
+                "A weight divides the variance of an observation.",
+            )
+        return weights
+    return new_trials(fit, table)
+
+
+def new_trials(fit: MixedFit, table: Table) -> Array | None:
+    """Row sums of the response's two columns, where new data have them."""
+    if fit.design.y_kind != "counts":
+        return None
+    recipe = recipe_of(fit)
+    scope, response = recipe.scope(table), recipe.formula.left
+    if response is None or not has_names([response], scope):
+        return None
+    return np.asarray(as_double(scope.value(response)).sum(axis=1))

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lme.inference import prediction
+from lme.inference import prediction, prediction_intervals
+from lme.inference.prediction_table import Prediction
 from lme.results.contract import Contract
 
 Array = NDArray[np.float64]
@@ -28,3 +29,9 @@ class Observations(Contract):
         if newdata is None:
             self._need_data("predict")
         return prediction.predict(self.fit_record, newdata, **options)
+
+    def get_prediction(self, newdata: Any = None, **options: Any) -> Prediction:
+        """Means with intervals; see `prediction_intervals.get_prediction`."""
+        self._need_data("get_prediction")
+        record = self.fit_record
+        return prediction_intervals.get_prediction(record, newdata, **options)
