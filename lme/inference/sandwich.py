@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lme.errors import FitError, OptionError, near
 from lme.fit import Fit
-from lme.inference.adjustment import adjusted_weights
+from lme.inference.bias_reduction import adjusted_weights
 from lme.inference.clusters import Clusters
 from lme.inference.directions import evaluated
 
