@@ -184,6 +184,7 @@ class GLMM(MixedModel):
         *,
         nAGQ: int = 1,
         cov_type: str = "hessian",
+        cov_kwds: Mapping[str, Any] | None = None,
         laplace: str = "auto",
         start: Any = None,
         optimizer: str = "auto",
@@ -199,9 +200,12 @@ class GLMM(MixedModel):
             approximation, for any model; more, up to 100, for one grouping factor with
             at most three random effects a level; 0 takes the coefficients from PIRLS,
             which is fast and less exact.
-        cov_type : {"hessian", "rx"}
-            Standard errors from the Hessian of the log-likelihood, or from the working
-            linear model, which takes theta as known.
+        cov_type : {"hessian", "rx", "cluster"}
+            Standard errors from the Hessian of the log-likelihood; from the working
+            linear model, which takes theta as known; or robust against a wrong model
+            within clusters, see `GLMMResults.get_robustcov_results`.
+        cov_kwds : mapping, optional
+            Arguments of the robust ones, such as ``{"groups": "school"}``.
         laplace : {"auto", "expected", "observed"}
             Information in the determinant of the Laplace approximation. "expected" is
             lme4's, "observed" the Laplace approximation proper; they are equal for
@@ -235,7 +239,9 @@ class GLMM(MixedModel):
             If the search stopped early, the optimum is not unique, or fitted
             probabilities are numerically 0 or 1 (separation).
         """
-        check_cov_type(cov_type)
+        robust = cov_type == "cluster"
+        wanted = "hessian" if robust else cov_type
+        check_cov_type(wanted)
         with self._quiet_rank():
             record = fit_glmm(
                 self.design,
@@ -248,7 +254,10 @@ class GLMM(MixedModel):
                 verbose=verbose,
                 rank=self._rank(),
             )
-        return self._results(record, cov_type)
+        found = self._results(record, wanted)
+        if robust:
+            found = found.get_robustcov_results(cov_type, **(cov_kwds or {}))
+        return found
 
     def _results(self, record: GLMMFit, cov_type: str) -> GLMMResultsWrapper:
         return GLMMResultsWrapper(GLMMResults(self._holding(record), record, cov_type))

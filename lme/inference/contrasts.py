@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lme.errors import OptionError
 from lme.generalized import GLMMFit
 from lme.inference import wald
 from lme.inference.ddf import (
@@ -18,12 +19,15 @@ from lme.inference.ddf import (
     method_name,
     t_tests,
 )
+from lme.inference.sandwich import Sandwich
 from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
 
 
-def denominator(fit: MixedFit, method: str, cov_type: str | None = None) -> Denominator:
+def denominator(
+    fit: MixedFit, method: str, cov_type: wald.CovType = None
+) -> Denominator:
     """One of `ddf.DDF_METHODS` prepared for a fit.
 
     Parameters
@@ -32,8 +36,9 @@ def denominator(fit: MixedFit, method: str, cov_type: str | None = None) -> Deno
         An estimated model.
     method : str
         A generalized model has "z" only.
-    cov_type : str, optional
-        Kind of standard errors of a generalized model; see `wald.covariance`.
+    cov_type : str or Sandwich, optional
+        Kind of standard errors; see `wald.covariance`. With a robust one a linear model
+        has "satterthwaite" and "z".
 
     Raises
     ------
@@ -41,10 +46,24 @@ def denominator(fit: MixedFit, method: str, cov_type: str | None = None) -> Deno
         For a method that is not known or not for this model.
     """
     name = method_name(fit, method)
-    if isinstance(fit, GLMMFit):
+    if name == "z":
         found = wald.covariance(fit, cov_type)
-        return Constant(fit.beta, found, 1.0, "normal", np.inf)
+        return Constant(fit.beta, found, fit.sigma, "normal", np.inf)
+    if isinstance(cov_type, Sandwich):
+        return _robust(cov_type, name)
+    if isinstance(fit, GLMMFit):
+        raise TypeError("A generalized model has z tests only.")
     return DDF_METHODS[name](fit)
+
+
+def _robust(sandwich: Sandwich, name: str) -> Sandwich:
+    """The degrees of freedom that a robust covariance has."""
+    if name != "satterthwaite":
+        raise OptionError(
+            f"ddf={name!r} is not for a cluster-robust covariance.",
+            "It has 'satterthwaite' and 'z'.",
+        )
+    return sandwich
 
 
 def contrast_frame(

@@ -13,12 +13,15 @@ from scipy.special import ndtr, ndtri
 
 from lme.errors import OptionError, near
 from lme.generalized import GLMMFit
+from lme.inference.coverage import check_alpha
 from lme.inference.ddf import Denominator, t_tests
 from lme.inference.estimates import coefficient_names
+from lme.inference.sandwich import Sandwich
 from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
 COV_TYPES = ("hessian", "rx")
+CovType = str | Sandwich | None
 Hypothesis = str | Sequence[str] | Mapping[str, float] | ArrayLike
 
 
@@ -154,7 +157,7 @@ def _unreadable(
 def coefficient_table(
     fit: MixedFit,
     alpha: float = 0.05,
-    cov_type: str | None = None,
+    cov_type: CovType = None,
     ddf: Denominator | None = None,
 ) -> pd.DataFrame:
     """Estimates, standard errors, tests and intervals of the fixed effects.
@@ -165,7 +168,7 @@ def coefficient_table(
         An estimated model.
     alpha : float
         One minus the coverage of the intervals.
-    cov_type : str, optional
+    cov_type : str or Sandwich, optional
         Kind of standard errors; see `covariance`.
     ddf : Denominator, optional
         Degrees of freedom of t tests, from `contrasts.denominator`.
@@ -178,6 +181,7 @@ def coefficient_table(
         estimated: in small samples p is too small. With `ddf` the columns are those
         of `ddf.t_tests`.
     """
+    alpha = check_alpha(alpha)
     if ddf is not None:
         found = t_tests(ddf, np.eye(ddf.beta.size), alpha=alpha)
         return found.set_axis(coefficient_names(fit))
@@ -196,15 +200,16 @@ def coefficient_table(
     return pd.DataFrame(columns, index=coefficient_names(fit))
 
 
-def covariance(fit: MixedFit, cov_type: str | None = None) -> Array:
+def covariance(fit: MixedFit, cov_type: CovType = None) -> Array:
     """Covariance of the fixed-effects estimates, shape (p, p).
 
     Parameters
     ----------
     fit : Fit or GLMMFit
         An estimated model.
-    cov_type : {"hessian", "rx"}, optional
-        For a generalized model: from the Hessian of the log-likelihood in all
+    cov_type : {"hessian", "rx"} or Sandwich, optional
+        A cluster-robust covariance, of `lme.inference.sandwich`. For a generalized
+        model: from the Hessian of the log-likelihood in all
         parameters, which counts that theta is estimated (the default where it is
         positive definite); or from the working linear model at the modes, which takes
         theta as known. A linear model has one kind only.
@@ -214,6 +219,8 @@ def covariance(fit: MixedFit, cov_type: str | None = None) -> Array:
     OptionError
         If `cov_type` is neither.
     """
+    if isinstance(cov_type, Sandwich):
+        return cov_type.covariance
     if not isinstance(fit, GLMMFit):
         unscaled: Array = fit.vcov_unscaled
         return fit.sigma**2 * unscaled
@@ -240,13 +247,13 @@ def check_cov_type(cov_type: str | None) -> None:
         )
 
 
-def standard_errors(fit: MixedFit, cov_type: str | None = None) -> Array:
+def standard_errors(fit: MixedFit, cov_type: CovType = None) -> Array:
     """Standard errors of the fixed effects, shape (p,)."""
     errors: Array = np.sqrt(np.diag(covariance(fit, cov_type)))
     return errors
 
 
-def correlations(fit: MixedFit, cov_type: str | None = None) -> Array:
+def correlations(fit: MixedFit, cov_type: CovType = None) -> Array:
     """Correlations of the fixed-effects estimates, shape (p, p)."""
     found = covariance(fit, cov_type)
     scale = np.sqrt(np.diag(found))
