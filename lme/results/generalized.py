@@ -103,11 +103,13 @@ class GLMMResults(MixedResults):
 
     @property
     def cov_type(self) -> str:
-        """Kind of standard errors: "hessian" or "rx"; see `wald.covariance`.
+        """Kind of standard errors: "hessian", "rx" or "cluster".
 
         "rx" where the Hessian was asked for and is not positive definite, with a
-        warning.
+        warning; see `wald.covariance` and `get_robustcov_results`.
         """
+        if self.robust_record is not None:
+            return "cluster"
         if self._wanted == "hessian" and not self._hessian_works:
             if not self._found:
                 self._found = (ConvergenceWarning(NO_HESSIAN),)
@@ -119,13 +121,16 @@ class GLMMResults(MixedResults):
     def _hessian_works(self) -> bool:
         return wald.hessian_covariance(self.fit_record) is not None
 
-    def _cov_type(self) -> str:
-        return self.cov_type
+    def _cov_type(self) -> wald.CovType:
+        return self.robust_record or self.cov_type
+
+    def _wrapped(self) -> GLMMResultsWrapper:
+        return GLMMResultsWrapper(self)
 
     @property
     def cov_params_default(self) -> Array:
         """Covariance of the fixed effects, by `cov_type`, shape (p, p)."""
-        return wald.covariance(self.fit_record, self.cov_type)
+        return wald.covariance(self.fit_record, self._cov_type())
 
     def cov_params(self, *args: Any, cov_type: str | None = None, **kwargs: Any) -> Any:
         """Covariance of the fixed effects or of combinations of them.

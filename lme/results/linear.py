@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lme.fit import Fit, refit
 from lme.formula.arrays import response_of
-from lme.inference import estimates, residuals, terms
+from lme.inference import estimates, residuals, terms, wald
 from lme.inference.ddf import f_frame
 from lme.results.contract import recorded
 from lme.results.mixed import MixedResults, MixedResultsWrapper
@@ -48,6 +48,19 @@ class LMMResults(MixedResults):
     def __init__(self, model: LMM, record: Fit) -> None:
         super().__init__(model, record, record.sigma**2)
         self.normalized_cov_params = record.vcov_unscaled
+
+    @property
+    def cov_type(self) -> str:
+        """Kind of standard errors: "nonrobust", or "cluster"; see `get_robustcov_results`."""
+        return "nonrobust" if self.robust_record is None else "cluster"
+
+    @property
+    def cov_params_default(self) -> Array:
+        """Covariance of the fixed effects, by `cov_type`, shape (p, p)."""
+        return wald.covariance(self.fit_record, self._cov_type())
+
+    def _wrapped(self) -> LMMResultsWrapper:
+        return LMMResultsWrapper(self)
 
     reml = recorded("reml", "Whether the restricted likelihood was maximized.")
     sigma = recorded("sigma", "Residual standard deviation.")
