@@ -344,13 +344,18 @@ class PrincipalComponents:
         )
 
 
-def principal_components(fit: MixedFit) -> dict[str, PrincipalComponents]:
+def principal_components(
+    fit: MixedFit, *, corr: bool = False
+) -> dict[str, PrincipalComponents]:
     """Principal components of the random effects of each grouping factor.
 
     Parameters
     ----------
     fit : Fit or GLMMFit
         An estimated model.
+    corr : bool
+        Components of the correlations, as in MixedModels.jl, which do not depend on
+        the units of the columns; otherwise of the covariances.
 
     Returns
     -------
@@ -359,9 +364,10 @@ def principal_components(fit: MixedFit) -> dict[str, PrincipalComponents]:
 
     Notes
     -----
-    The singular value decomposition of the relative factor, as lme4's ``rePCA``: on
-    the scale of the columns, not of correlations (as in MixedModels.jl). A
-    component of standard deviation 0 is a direction without variance.
+    The singular value decomposition of the relative factor, as lme4's ``rePCA``; with
+    `corr` of the factor with rows of length one. MixedModels.jl prints the cumulative
+    proportions of the latter. A component of standard deviation 0 is a direction
+    without variance.
 
     References
     ----------
@@ -378,6 +384,9 @@ def principal_components(fit: MixedFit) -> dict[str, PrincipalComponents]:
             stop = start + fit.lambdas[k].shape[0]
             factor[start:stop, start:stop] = fit.lambdas[k]
             start = stop
+        if corr:
+            length = np.sqrt(np.sum(factor**2, axis=1, keepdims=True))
+            factor = factor / np.where(length > 0, length, 1.0)
         rotation, sdev, _ = np.linalg.svd(factor)
         records[group] = PrincipalComponents(tuple(columns), sdev, rotation)
     return records

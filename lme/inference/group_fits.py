@@ -305,7 +305,7 @@ class WithinGroupFits:
         _, df = self._scale(pooled)
         estimate, se = self.coef(), self.bse(pooled=pooled)
         ratio = estimate / se
-        tails = pd.DataFrame(2.0 * stats.t.sf(np.abs(ratio), df[:, None]))
+        tails = self._by_group(2.0 * stats.t.sf(np.abs(ratio.to_numpy()), df[:, None]))
         letter = "t" if self.has_scale else "z"
         columns = {"estimate": estimate, "se": se, letter: ratio, "p": tails}
         return WithinGroupSummary(

@@ -109,9 +109,12 @@ class Estimation(Contract):
         """Fixed plus random effects, a frame a grouping factor and a row a level."""
         return modes.coefficients(self.fit_record)
 
-    def rePCA(self) -> dict[str, components.PrincipalComponents]:
-        """Principal components of the random effects of each grouping factor."""
-        return components.principal_components(self.fit_record)
+    def rePCA(self, *, corr: bool = False) -> dict[str, components.PrincipalComponents]:
+        """Principal components of the random effects of each grouping factor.
+
+        With `corr` of their correlations; see `components.principal_components`.
+        """
+        return components.principal_components(self.fit_record, corr=corr)
 
     def getME(self, name: str) -> Any:
         """A part of the model under lme4's name; see `lme.inference.internals`."""
