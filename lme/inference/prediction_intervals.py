@@ -30,6 +30,7 @@ from lme.inference.prediction_rows import (
     new_weights,
     recipe_of,
     refuse_new_levels,
+    refuse_weights,
     rows_of_data,
     rows_of_fit,
     selected_effects,
@@ -132,7 +133,8 @@ def get_prediction(
     kept = selected_effects(fit, re_form)
     if newdata is None:
         refuse_offset(offset)
-        rows, prior, table = rows_of_fit(fit, kept), _fit_weights(fit, weights), None
+        refuse_weights(weights)
+        rows, prior, table = rows_of_fit(fit, kept), fit.design.weights, None
         eta = fitted_predictor(fit) if re_form == "all" else known_part(fit, rows)
     else:
         table = Table(newdata)
@@ -256,14 +258,3 @@ def _joined(parts: list[tuple[int, Array]]) -> Effects:
     for k, values in parts:
         total[k] = total[k] + values if k in total else values
     return tuple(total.items())
-
-
-def _fit_weights(fit: MixedFit, given: Any) -> Array | None:
-    """Weights for new observations at the rows of the fit."""
-    if given is None:
-        return fit.design.weights
-    raise OptionError(
-        "weights= is given without newdata.",
-        "The rows of the fit have the weights of the fit.",
-        "Pass newdata= too.",
-    )

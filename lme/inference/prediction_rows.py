@@ -227,6 +227,16 @@ def refuse_new_levels(rows: Rows) -> None:
         )
 
 
+def refuse_weights(weights: Any) -> None:
+    """Raise OptionError if weights are given without new data."""
+    if weights is not None:
+        raise OptionError(
+            "weights= is given without newdata.",
+            "The rows of the fit have the weights of the fit.",
+            "Pass newdata= too.",
+        )
+
+
 def new_weights(fit: MixedFit, table: Table, given: Any) -> Array | None:
     """Weights of new observations: given, the trials of the response, or ones.
 

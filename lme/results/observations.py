@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lme.inference import prediction, prediction_intervals
+from lme.inference import prediction, prediction_intervals, simulation_frame
 from lme.inference.prediction_table import Prediction
 from lme.results.contract import Contract
 
@@ -35,3 +35,9 @@ class Observations(Contract):
         self._need_data("get_prediction")
         record = self.fit_record
         return prediction_intervals.get_prediction(record, newdata, **options)
+
+    def simulate(self, n: int = 1, seed: Any = None, **options: Any) -> pd.DataFrame:
+        """New responses from the model; see `simulation_frame.simulate`."""
+        if options.get("newdata") is None:
+            self._need_data("simulate")
+        return simulation_frame.simulate(self.fit_record, n, seed=seed, **options)

@@ -1,0 +1,245 @@
+"""Simulated responses as a frame, in the form that the response had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lme.families.base import Family
+from lme.formula.design import Design
+from lme.formula.table import Table
+from lme.generalized import GLMMFit
+from lme.inference.estimates import label_rows
+from lme.inference.prediction import refuse_offset
+from lme.inference.prediction_rows import (
+    Kept,
+    argument,
+    known_part,
+    masked,
+    new_weights,
+    refuse_weights,
+    rows_of_data,
+    selected_effects,
+)
+from lme.inference.simulation import (
+    Effects,
+    Mechanism,
+    count_of,
+    drawn_factor,
+    draws,
+    mechanism_of,
+    responding,
+)
+from lme.inference.working import MixedFit
+
+Array = NDArray[np.float64]
+
+SUCCESSES, FAILURES = "successes", "failures"
+_WHOLE = ("poisson", "negative_binomial", "bernoulli")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a response looked like before it became numbers.
+
+    Attributes
+    ----------
+    kind : {"numeric", "whole", "logical", "factor", "counts"}
+    levels : tuple of str
+        The two categories, failure first.
+    trials : (n,) array or None
+        Of counts.
+    """
+
+    kind: str
+    levels: tuple[str, ...] = ()
+    trials: Array | None = None
+
+
+def form_of(
+    design: Design, family: Family | None, trials: Array | None, weights: Array | None
+) -> Form:
+    """The form of responses of a family for a design."""
+    if family is None:
+        return Form("numeric")
+    if design.y_kind == "counts" and trials is not None:
+        return Form("counts", trials=trials)
+    if design.y_kind == "factor" or design.y_kind == "logical":
+        return Form(design.y_kind, design.y_levels)
+    ones = family.name == "binomial" and weights is None
+    return Form("whole" if ones or family.name in _WHOLE else "numeric")
+
+
+def simulate(
+    fit: MixedFit,
+    n: int = 1,
+    *,
+    seed: Any = None,
+    re_form: str = "none",
+    newdata: Any = None,
+    weights: Any = None,
+    offset: Any = None,
+) -> pd.DataFrame:
+    """New responses from a fitted model, as a frame.
+
+    Parameters
+    ----------
+    fit : Fit or GLMMFit
+        An estimated model.
+    n : int
+        Number of replicates.
+    seed : int, Generator, SeedSequence or None
+        The same seed gives the same responses.
+    re_form : str
+        Random effects that are kept at their conditional modes; all others are drawn
+        anew. "none" (the default) draws all, as for new groups, "all" keeps all, a
+        formula such as ``"~ (1 | g)"`` keeps some.
+    newdata : frame or mapping, optional
+        Rows to draw responses for; by default those of the fit. Levels that the fit
+        did not see have random effects drawn for them, whatever `re_form` says; a row
+        without a level has its own.
+    weights : str or array_like, optional
+        For `newdata`: prior weights or numbers of trials. By default the row sums of
+        ``cbind(successes, failures)`` if `newdata` has these columns, else 1. The
+        weights of the fit are for its own rows.
+    offset : str or array_like, optional
+        For `newdata`, in place of the ``offset=`` of the fit.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``sim_1`` to ``sim_n`` on the index of the rows, in the form of the
+        response: categories, bools, whole numbers. Counts of successes and failures
+        are two columns, ``("sim_1", "successes")`` and ``("sim_1", "failures")``. Rows
+        with missing variables are missing.
+
+    Raises
+    ------
+    OptionError
+        For a number of replicates that is not a whole number from 1.
+
+    Notes
+    -----
+    Parameters are taken as known. The numbers depend on neither the number of workers
+    nor the number of replicates that follow; see `lme.inference.simulation`.
+    """
+    n = count_of(n)
+    family = fit.family if isinstance(fit, GLMMFit) else None
+    design = fit.design
+    if newdata is None:
+        refuse_offset(offset)
+        refuse_weights(weights)
+        form = form_of(design, family, design.trials, design.weights)
+        values = draws(mechanism_of(fit, re_form), n, seed)
+        return to_frame(values, form, lambda row: label_rows(design, row))
+    table = Table(newdata)
+    kept = selected_effects(fit, re_form)
+    prior = new_weights(fit, table, weights)
+    mechanism = new_mechanism(fit, table, kept, offset, prior)
+    trials = prior if design.y_kind == "counts" else None
+    if trials is None and design.y_kind == "counts":
+        trials = np.ones(table.nrow)
+    form = form_of(design, family, trials, prior)
+    values = draws(mechanism, n, seed)
+    return to_frame(values, form, lambda row: pd.Series(row, index=table.index))
+
+
+def new_mechanism(
+    fit: MixedFit, table: Table, kept: Kept, offset: Any, weights: Array | None
+) -> Mechanism:
+    """The mechanism of a fitted model for new rows; see `simulate`."""
+    known = argument(fit, table, "offset", offset)
+    rows = rows_of_data(fit, table, selected_effects(fit, "all"), known)
+    terms, effects = [], []
+    for k, term, labels in zip(rows.which, rows.terms, rows.labels, strict=True):
+        own = kept.get(k, ())
+        terms.append(replace(term, values=masked(term.values, own)))
+        codes = _extended(term.codes, len(term.levels), labels)
+        factor = drawn_factor(fit, k, own)
+        if factor is not None:
+            # Levels that the fit did not see have effects of their own below.
+            values = term.values
+            if own:
+                values = np.where(term.codes[:, None] < 0, 0.0, values)
+            effects.append(_compressed(codes, values, factor))
+        whole = drawn_factor(fit, k, ())
+        if own and whole is not None and (term.codes < 0).any():
+            fresh = np.where(term.codes[:, None] < 0, term.values, 0.0)
+            effects.append(_compressed(codes, fresh, whole))
+    eta = known_part(fit, replace(rows, terms=tuple(terms)))
+    return responding(fit, eta, tuple(effects), weights)
+
+
+def _extended(
+    codes: NDArray[np.intp], levels: int, labels: NDArray[Any]
+) -> NDArray[np.intp]:
+    """Codes in which the levels that were not seen follow those of the fit."""
+    own, distinct = pd.factorize(labels)
+    # A row without a level is a group of its own.
+    absent = np.flatnonzero(own < 0)
+    own[absent] = len(distinct) + np.arange(len(absent))
+    out = codes.copy()
+    out[codes < 0] = levels + own
+    return out
+
+
+def _compressed(codes: NDArray[np.intp], values: Array, factor: Array) -> Effects:
+    """Effects of the levels that occur, so that the others cost nothing."""
+    occurring, position = np.unique(codes, return_inverse=True)
+    return Effects(position.astype(np.intp), values, len(occurring), factor)
+
+
+def to_frame(
+    values: Array, form: Form, label: Callable[[Array], pd.Series]
+) -> pd.DataFrame:
+    """Replicates (n, rows) as columns in the form of the response."""
+    names = [f"sim_{i + 1}" for i in range(len(values))]
+    index = label(values[0]).index
+    if form.kind == "counts":
+        assert form.trials is not None
+        successes = values * form.trials
+        pairs = [(s, form.trials - s) for s in successes]
+        columns = pd.MultiIndex.from_product([names, [SUCCESSES, FAILURES]])
+        flat = [_whole(label(np.round(part, 9))) for pair in pairs for part in pair]
+        return pd.concat(flat, axis=1, keys=columns) if flat else pd.DataFrame()
+    if form.kind == "numeric" and len(index) == values.shape[1]:
+        return pd.DataFrame(values.T, index=index, columns=names)
+    convert = _CONVERSIONS[form.kind]
+    columns_of = {
+        name: convert(label(row), form) for name, row in zip(names, values, strict=True)
+    }
+    return pd.DataFrame(columns_of, index=index)
+
+
+def _whole(series: pd.Series) -> pd.Series:
+    """Whole numbers as integers, missing ones as missing."""
+    known = series.dropna()
+    if not (known == np.round(known)).all():
+        return series
+    return series.astype("int64" if len(known) == len(series) else "Int64")
+
+
+def _logical(series: pd.Series) -> pd.Series:
+    complete = not series.isna().any()
+    return series.astype("bool" if complete else "boolean")
+
+
+def _categories(series: pd.Series, form: Form) -> pd.Series:
+    codes = series.fillna(-1).to_numpy().astype(int)
+    return pd.Series(
+        pd.Categorical.from_codes(codes, categories=pd.Index(form.levels)),
+        index=series.index,
+    )
+
+
+_CONVERSIONS: dict[str, Callable[[pd.Series, Form], pd.Series]] = {
+    "numeric": lambda series, form: series,
+    "whole": lambda series, form: _whole(series),
+    "logical": lambda series, form: _logical(series),
+    "factor": _categories,
+}
