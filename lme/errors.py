@@ -133,6 +133,10 @@ class ConvergenceWarning(LMEWarning):
     """The search stopped before the optimum, or the optimum is not unique."""
 
 
+class ProfileWarning(LMEWarning):
+    """A profile that is not monotone, ends early, or found a better optimum."""
+
+
 class PerformanceWarning(LMEWarning):
     """The fit is right but would be much faster with an optional dependency."""
 
