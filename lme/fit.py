@@ -262,10 +262,10 @@ def _fit_problem(
     final = polish(criterion, point, outcome.hessian)
     if not isinstance(final, Evaluation):
         raise TypeError("The search returned a point of another criterion.")
-    return _freeze(design, criterion, final, kept, verdict, trace, notes, options)
+    return freeze(design, criterion, final, kept, verdict, trace, notes, options)
 
 
-def _freeze(
+def freeze(
     design: Design,
     criterion: Criterion,
     at: Evaluation,

@@ -117,7 +117,7 @@ class GLMMFit:
     @cached_property
     def criterion(self) -> Laplace:
         """The criterion, made again on demand."""
-        return _criterion(self.problem, self.nAGQ, self.laplace == "observed")
+        return criterion_of(self.problem, self.nAGQ, self.laplace == "observed")
 
     @cached_property
     def point(self) -> Array:
@@ -169,7 +169,8 @@ class GLMMFit:
         return {key: v for key, v in self.__dict__.items() if key != "criterion"}
 
 
-def _criterion(problem: pirls.Problem, nAGQ: int, observed: bool) -> Laplace:
+def criterion_of(problem: pirls.Problem, nAGQ: int, observed: bool) -> Laplace:
+    """The criterion that `nAGQ` asks for."""
     if nAGQ > 1:
         return Quadrature(problem, nAGQ)
     return Laplace(problem, observed=observed, joint=nAGQ == 0)
@@ -255,7 +256,7 @@ def _fit(
 ) -> GLMMFit:
     """Search, judge, and freeze."""
     began = time.perf_counter()
-    criterion = _criterion(problem, nAGQ, observed)
+    criterion = criterion_of(problem, nAGQ, observed)
     gamma, theta = generalized_start(problem, given)
     criterion.gamma = gamma
     psi = theta if nAGQ == 0 else np.concatenate([gamma, theta])
@@ -305,10 +306,10 @@ def _fit(
         notes = [*notes, ConvergenceWarning(verdict.message)]
     warn_all(notes)
     trace = trace_of(outcome, problem.template, offset)
-    return _freeze(design, criterion, point, kept, nAGQ, verdict, trace, notes, options)
+    return freeze(design, criterion, point, kept, nAGQ, verdict, trace, notes, options)
 
 
-def _freeze(
+def freeze(
     design: Design,
     criterion: Laplace,
     at: Evaluation,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from statsmodels.base.model import LikelihoodResultsWrapper
 
 from lme.results.comparisons import Comparisons
+from lme.results.diagnostics import Diagnostics
 from lme.results.estimation import Estimation
 from lme.results.figures import Figures
 from lme.results.hypotheses import Hypotheses
 from lme.results.inherited import Inherited
 from lme.results.intervals import Intervals
-from lme.results.keeping import Keeping
+from lme.results.keeping import Keeping, pickled
 from lme.results.measures import Measures
 from lme.results.observations import Observations
 from lme.results.reports import Reports
@@ -24,6 +27,7 @@ class MixedResults(
     Intervals,
     Measures,
     Observations,
+    Diagnostics,
     Resampling,
     Reports,
     Figures,
@@ -51,3 +55,11 @@ class MixedResultsWrapper(LikelihoodResultsWrapper):
 
     def __str__(self) -> str:
         return repr(self._results)
+
+    def save(self, fname: Any, remove_data: bool = False) -> None:
+        """Store the result as a pickle; see `Keeping.save`."""
+        pickled(self.without_data() if remove_data else self, fname)
+
+    def without_data(self) -> Any:
+        """A copy without rows, as `remove_data` leaves; this result keeps its own."""
+        return type(self)(self._results.without_data())

@@ -23,15 +23,17 @@ LAYERS = [
     ["fit", "generalized"],
     ["inference"],
     ["report"],
+    ["persistence"],
     ["results"],
     ["specification"],
     ["model"],
     ["glmm"],
-    ["persistence", "migration"],
+    ["restoration", "migration"],
     ["__init__"],
+    ["command_line"],
     ["__main__"],
 ]
-PLANNED = {"persistence", "migration"}  # named in LAYERS before it has a module
+PLANNED = {"command_line", "migration"}  # named in LAYERS before it has a module
 # What a layer may import of the package, where that is less than all before it.
 ONLY = {"datasets": {"errors"}, "formula": {"errors"}, "covariance": {"errors"}}
 
@@ -58,7 +60,7 @@ ORDER = {
 # Layers that may hold data frames; the engine sees arrays only.
 FRAMES = [
     *["formula", "families", "fit", "inference", "report", "results"],
-    *["model", "glmm", "persistence", "migration"],
+    *["model", "glmm", "persistence", "restoration", "migration", "command_line"],
 ]
 
 # External package -> modules and folders that may import it.
