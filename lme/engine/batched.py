@@ -42,8 +42,9 @@ REASONS = (
     "the response is not finite",
     "the fixed effects explain the response exactly",
     "the refit failed",
+    "the rows drawn do not determine all fixed effects",
 )
-CONVERGED, NOT_CONVERGED, NOT_FINITE, EXACT, FAILED = range(5)
+CONVERGED, NOT_CONVERGED, NOT_FINITE, EXACT, FAILED, RANK = range(len(REASONS))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lme.engine.lmm import Criterion, Problem
 Array = NDArray[np.float64]
 
 #: Responses that are solved for together.
-_TOGETHER = 16
+TOGETHER = 16
 #: Longest first step, relative to theta; beyond it the Hessian of the fit is no guide.
 _LONGEST = 0.5
 
@@ -54,8 +54,8 @@ def first_steps(
         half, _ = lapack.dtrtri(at.RX, lower=0)
         weights[:p, :p] = half @ half.T
     fixed = criterion.kernel.adjoint(weights)
-    for first in range(0, residuals.shape[1], _TOGETHER):
-        some = slice(first, first + _TOGETHER)
+    for first in range(0, residuals.shape[1], TOGETHER):
+        some = slice(first, first + TOGETHER)
         scores, r2 = _scores(criterion, at.RX, residuals[:, some])
         gradient = _gradients(criterion, at.lambdas, theta, fixed, scores, r2)
         step = -np.linalg.solve(hessian, gradient).T

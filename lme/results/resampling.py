@@ -4,15 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from lme.errors import FitError
+from lme.inference.bootstrap import bootstrap
+from lme.inference.bootstrap_record import Bootstrap
 from lme.results.contract import Contract
 
 
 class Resampling(Contract):
     """New responses from the fitted model."""
 
-    def bootstrap(self, *args: Any, **kwargs: Any) -> Any:
-        """Not available: the base class would draw rows, which are dependent here."""
-        raise FitError(
-            "bootstrap is not available: drawing rows would break up the groups."
+    def bootstrap(
+        self,
+        n: int = 1000,
+        *,
+        seed: Any = None,
+        kind: str = "parametric",
+        re_form: str = "none",
+        groups: str | None = None,
+        workers: int | None = None,
+        progress: bool = True,
+        resume: Bootstrap | None = None,
+    ) -> Bootstrap:
+        """Refit the model to `n` replicates; see `lme.inference.bootstrap.bootstrap`.
+
+        Not the bootstrap of statsmodels' base class, which would draw rows and break
+        up the groups.
+        """
+        self._need_data("bootstrap")
+        return bootstrap(
+            self.fit_record,
+            n,
+            seed=seed,
+            kind=kind,
+            re_form=re_form,
+            groups=groups,
+            workers=workers,
+            progress=progress,
+            resume=resume,
         )
