@@ -60,7 +60,7 @@ class Influence:
     _covratio: Array
     _covtrace: Array
     _theta: Array | None
-    _notes: tuple[str, ...] = ()
+    _notes: tuple[str, ...]
 
     def _column(self, values: Array, name: str) -> pd.Series:
         return pd.Series(values, index=self.index, name=name)
@@ -175,17 +175,15 @@ class Influence:
             np.array([1.0 if sigma is None else sigma]),
         )[0]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self.varcomp_deleted / now - 1.0
+            change: pd.DataFrame = self.varcomp_deleted / now - 1.0
+        return change
 
     @property
     def notes(self) -> pd.Series:
         """Units with something to say, such as why their row is NaN."""
-        found = {
-            name: note
-            for name, note in zip(self.index, self._notes, strict=False)
-            if note
-        }
-        return pd.Series(found, dtype=object, name="note").rename_axis(self.index.name)
+        said = np.array([bool(note) for note in self._notes], dtype=bool)
+        notes = [note for note in self._notes if note]
+        return pd.Series(notes, index=self.index[said], dtype=object, name="note")
 
     def summary_frame(self) -> pd.DataFrame:
         """One row a unit, in statsmodels' layout.
@@ -397,9 +395,9 @@ def _compared(fit: MixedFit, found: Sequence[Estimates]) -> dict[str, Any]:
     ratio = covariance @ precision
     trace = np.abs(np.trace(ratio, axis1=1, axis2=2) - p)
     inner = np.linalg.solve(covariance[known], d[known][:, :, None])[:, :, 0]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mdffits[known] = np.einsum("mp,mp->m", d[known], inner) / p
-        cook = np.einsum("mp,pq,mq->m", d, precision, d) * (m - p) / (m * p)
+    share = 1.0 / p if p else np.nan
+    mdffits[known] = np.einsum("mp,mp->m", d[known], inner) * share
+    cook = np.einsum("mp,pq,mq->m", d, precision, d) * share * (m - p) / m
     thetas = np.array([each.theta for each in found]).reshape(m, fit.theta.size)
     return {
         "beta": beta,
@@ -447,7 +445,8 @@ def _row_influence(
             ),
         }
     sigma2 = 1.0 if scale is None else scale**2
-    shared["_cook"] = (pearson / at.remainder) ** 2 * h / (sigma2 * p)
+    share = 1.0 / p if p else np.nan
+    shared["_cook"] = (pearson / at.remainder) ** 2 * h / sigma2 * share
     ones = np.ones(h.size, dtype=np.intp)
     return RowInfluence(fit, "row", method, fit.design.index, ones, **shared)
 

@@ -86,9 +86,8 @@ def delete_rows(fit: MixedFit, at: Held) -> RowDeletion:
     ratio = (unit / whole) ** 2
     size = at.fixed * (at.residual / remainder) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        mdffits = (size - (at.fixed * at.residual / remainder) ** 2 / own) / (
-            unit**2 * p
-        )
+        moved = size - (at.fixed * at.residual / remainder) ** 2 / own
+        mdffits = moved / (unit**2 * p) if p else np.full_like(moved, np.nan)
     return RowDeletion(
         beta=fit.beta - at.shift() if p else np.zeros((sigma.size, 0)),
         bse=unit[:, None] * np.sqrt(variances),

@@ -121,11 +121,9 @@ class LinearRefits:
     ) -> Estimates:
         problem = criterion.problem
         sigma = float(np.sqrt(at.r2 / criterion.df))
-        beta = problem.level + at.coefficients
-        inverse = at.RX @ problem.R
-        if problem.p:
-            beta = np.asarray(np.linalg.solve(problem.R, beta), dtype=float)
-            inverse = np.linalg.inv(inverse)
+        inner = problem.level + at.coefficients
+        beta = np.asarray(np.linalg.solve(problem.R, inner), dtype=float)
+        inverse = np.linalg.inv(at.RX @ problem.R)
         template = problem.template
         moved = template.external(template.canonical(theta))
         return Estimates(beta, sigma**2 * inverse @ inverse.T, sigma, moved, note)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import ArrayLike, NDArray
 
@@ -15,7 +14,7 @@ from lme.errors import ConvergenceWarning
 from lme.formula.replacement import check_response, replace_response
 from lme.generalized import GLMMFit
 from lme.generalized import refit as refit_glmm
-from lme.inference import estimates, residuals, wald
+from lme.inference import residuals, wald
 from lme.results.contract import recorded, user_level
 from lme.results.mixed import MixedResults, MixedResultsWrapper
 
@@ -163,21 +162,7 @@ class GLMMResults(MixedResults):
     def resid(self) -> Array:
         """Deviance residuals at the conditional modes, shape (nobs,)."""
         self._need_data("resid")
-        return residuals.generalized_residuals(self.fit_record)
-
-    def residuals(self, type: str = "deviance", scaled: bool = False) -> pd.Series:
-        """Residuals on the index of the data.
-
-        Parameters
-        ----------
-        type : {"deviance", "pearson", "working", "response"}
-            See `lme.inference.residuals.generalized_residuals`.
-        scaled : bool
-            Divide by the root of the dispersion, where it is estimated.
-        """
-        self._need_data("residuals")
-        values = residuals.generalized_residuals(self.fit_record, type, scaled)
-        return estimates.label_rows(self.fit_record.design, values)
+        return residuals.residuals(self.fit_record)
 
     # --- again --------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class LMMResults(MixedResults):
 
     @property
     def cov_type(self) -> str:
-        """Kind of standard errors: "nonrobust", or "cluster"; see `get_robustcov_results`."""
+        """Kind of standard errors: "nonrobust" or "cluster"."""
         return "nonrobust" if self.robust_record is None else "cluster"
 
     @property
@@ -81,14 +81,6 @@ class LMMResults(MixedResults):
         """Conditional residuals ``y - mu``, shape (nobs,)."""
         self._need_data("resid")
         return residuals.residuals(self.fit_record)
-
-    def residuals(
-        self, kind: str = "conditional", type: str = "response", scaled: bool = False
-    ) -> pd.Series:
-        """Residuals on the index of the data; see `lme.inference.residuals`."""
-        self._need_data("residuals")
-        values = residuals.residuals(self.fit_record, kind, type, scaled)
-        return estimates.label_rows(self.fit_record.design, values)
 
     def anova(self, *, type: int | str = 3, ddf: str = "satterthwaite") -> pd.DataFrame:
         """F tests of the terms of the fixed part, as lmerTest's ``anova``.

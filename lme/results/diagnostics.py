@@ -1,0 +1,80 @@
+"""What a result says of its own assumptions: residuals, influence, a report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lme.inference import diagnosis, estimates, residual_table, residuals
+from lme.inference import influence as influences
+from lme.inference import leverage as leverages
+from lme.results.contract import Contract
+
+Array = NDArray[np.float64]
+
+
+class Diagnostics(Contract):
+    """Residuals, leverage, influence of rows and groups, and a report."""
+
+    def residuals(
+        self,
+        kind: str = "conditional",
+        type: str | None = None,
+        scaled: bool = False,
+        **options: Any,
+    ) -> pd.Series:
+        """Residuals on the index of the data.
+
+        Parameters
+        ----------
+        kind : {"conditional", "marginal", "random"}
+            Of the fitted values with random effects, of those without, or the
+            difference.
+        type : {"response", "pearson", "deviance", "working", "quantile"}, optional
+            By default "response", and "deviance" for a generalized model.
+        scaled : bool
+            Divide by sigma, or by the root of a dispersion that is estimated.
+        **options
+            ``standardize="leverage"`` or ``"cholesky"``; ``n_sim`` and ``seed`` of
+            quantile residuals. See `lme.inference.residuals.residuals`.
+        """
+        self._need_data("residuals")
+        values = residuals.residuals(self.fit_record, kind, type, scaled, **options)
+        return estimates.label_rows(self.fit_record.design, values)
+
+    def hlm_resid(
+        self, *, standardize: bool = False, group: str | None = None
+    ) -> pd.DataFrame:
+        """Residuals and fitted values of three levels; see `residual_table`."""
+        self._need_data("hlm_resid")
+        return residual_table.residual_table(
+            self.fit_record, standardize=standardize, group=group
+        )
+
+    def hatvalues(self) -> pd.Series:
+        """Leverage of each row; see `lme.inference.leverage.leverage`."""
+        self._need_data("hatvalues")
+        values = leverages.leverage(self.fit_record)
+        return estimates.label_rows(self.fit_record.design, values)
+
+    def get_influence(self, groups: Any = None, **options: Any) -> influences.Influence:
+        """Estimates without each row, or without each group of rows.
+
+        Parameters
+        ----------
+        groups : str or array_like, optional
+            A grouping factor of the model, or a label for each row; rows by default.
+        **options
+            ``method="exact"`` or ``"one-step"``, ``n_jobs``, ``progress``. See
+            `lme.inference.influence.influence`.
+        """
+        self._need_data("get_influence")
+        return influences.influence(self.fit_record, groups, **options)
+
+    def diagnose(self, *, seed: Any = 0) -> diagnosis.Diagnosis:
+        """A short report on the assumptions of the model; see `diagnosis`."""
+        self._need_data("diagnose")
+        return diagnosis.diagnose(self.fit_record, seed=seed)
