@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,12 +34,17 @@ def term_names(fit: MixedFit) -> tuple[str, ...]:
         The grouping factor of each term; the second term on a factor ``Subject``
         is called ``Subject.1``, the third ``Subject.2``.
     """
+    return unique_names(term.group for term in fit.design.terms)
+
+
+def unique_names(groups: Iterable[str]) -> tuple[str, ...]:
+    """Names of terms from their grouping factors: ``Subject``, ``Subject.1``."""
     seen: dict[str, int] = {}
     names = []
-    for term in fit.design.terms:
-        count = seen.get(term.group, 0)
-        names.append(f"{term.group}.{count}" if count else term.group)
-        seen[term.group] = count + 1
+    for group in groups:
+        count = seen.get(group, 0)
+        names.append(f"{group}.{count}" if count else group)
+        seen[group] = count + 1
     return tuple(names)
 
 
