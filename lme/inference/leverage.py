@@ -166,7 +166,7 @@ def held_at(problem: Problem, where: Pattern, kernel: Kernel, theta: Array) -> H
         )
     H = schur.matrix
     try:
-        RX: Array = np.linalg.cholesky(H[:p, :p]).T
+        RX: Array = np.asarray(np.linalg.cholesky(H[:p, :p]).T, dtype=float)
     except np.linalg.LinAlgError:
         raise FitError(
             "The fixed effects are not determined in the working model at the modes.",

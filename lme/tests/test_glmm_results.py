@@ -293,17 +293,17 @@ def test_residual_ranges(res):
         values = res.residuals(type=kind)
         # From the default lme4, whose PIRLS stops early.
         close([values.min(), values.max()], expected, 1e-3)
-    close(res.resid, res.residuals("deviance"))
+    close(res.resid, res.residuals(type="deviance"))
     with pytest.raises(OptionError, match="type='partial'"):
-        res.residuals("partial")
+        res.residuals(type="partial")
 
 
 def test_scaled_residuals(gamma):
-    pearson = gamma.residuals("pearson")
-    close(gamma.residuals("pearson", scaled=True), pearson / gamma.sigma)
-    close(pearson, gamma.residuals("response") / gamma.fittedvalues)
-    values = gamma.residuals("working") * gamma.fittedvalues
-    close(values, gamma.residuals("response"))
+    pearson = gamma.residuals(type="pearson")
+    close(gamma.residuals(type="pearson", scaled=True), pearson / gamma.sigma)
+    close(pearson, gamma.residuals(type="response") / gamma.fittedvalues)
+    values = gamma.residuals(type="working") * gamma.fittedvalues
+    close(values, gamma.residuals(type="response"))
 
 
 def test_prediction(res, cbpp):
