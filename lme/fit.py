@@ -123,7 +123,15 @@ class Fit:
 
     def __getstate__(self) -> dict[str, Any]:
         # A kernel holds factorizations that are cheap to make and large to keep.
-        return {key: v for key, v in self.__dict__.items() if key != "criterion"}
+        drop = {"criterion"} if self.mu.size else {"criterion", "b"}
+        return {key: v for key, v in self.__dict__.items() if key not in drop}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Without rows the modes are most of a fit, and b = lambda u.
+        if "b" not in state:
+            pairs = zip(state["u"], state["lambdas"], strict=True)
+            state["b"] = tuple(u @ factor.T for u, factor in pairs)
+        self.__dict__.update(state)
 
 
 def fit_lmm(

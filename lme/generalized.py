@@ -165,8 +165,16 @@ class GLMMFit:
         return np.linalg.solve(self.problem.R, half.T)
 
     def __getstate__(self) -> dict[str, Any]:
-        # As in `lme.fit.Fit`: factorizations are cheap to make and large to keep.
-        return {key: v for key, v in self.__dict__.items() if key != "criterion"}
+        # As in `lme.fit.Fit`: what is cheap to make again is not kept.
+        drop = {"criterion"} if self.mu.size else {"criterion", "b"}
+        return {key: v for key, v in self.__dict__.items() if key not in drop}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Without rows the modes are most of a fit, and b = lambda u.
+        if "b" not in state:
+            pairs = zip(state["u"], state["lambdas"], strict=True)
+            state["b"] = tuple(u @ factor.T for u, factor in pairs)
+        self.__dict__.update(state)
 
 
 def criterion_of(problem: pirls.Problem, nAGQ: int, observed: bool) -> Laplace:

@@ -109,7 +109,9 @@ def restore_fit(
 def _check_atol(atol: Any) -> None:
     number = isinstance(atol, (int, float, np.integer, np.floating))
     if not number or isinstance(atol, bool) or not 0.0 <= float(atol) < np.inf:
-        raise OptionError(f"atol={atol!r} is not a tolerance.", "Expected a number >= 0.")
+        raise OptionError(
+            f"atol={atol!r} is not a tolerance.", "Expected a number >= 0."
+        )
 
 
 def _build(stored: Reader, data: Any) -> MixedModel:

@@ -56,6 +56,8 @@ def without_rows(fit: MixedFit) -> MixedFit:
     # The problem is made of the rows; what needs it is refused without them.
     empty: dict[str, Any] = {"design": light, "problem": None, "mu": none}
     empty["X"] = np.zeros((0, fit.beta.size))
+    # A part of the least-squares problem, which getME refuses with the rest.
+    empty["RX"] = np.zeros((0, 0))
     if not isinstance(fit, GLMMFit):
         return replace(fit, **empty)
     small = replace(fit, eta=none, **empty)

@@ -9,6 +9,7 @@ Stat. Comput. Simul. 54:363, doi:10.1080/00949659608811740, for several rows).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,19 @@ class Satterthwaite:
     def scaling(self, L: Array) -> float:
         """Factor of the F statistic: 1."""
         return 1.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The derivatives are the largest part of a pickle without data: symmetric, so
+        # that half of them is enough.
+        lower = np.tril_indices(len(self.beta))
+        return self.__dict__ | {"jacobian": self.jacobian[:, lower[0], lower[1]]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        p, half = len(state["beta"]), state["jacobian"]
+        full = np.zeros((len(half), p, p))
+        row, column = np.tril_indices(p)
+        full[:, row, column] = full[:, column, row] = half
+        self.__dict__.update(state | {"jacobian": full})
 
     def _each(self, L: Array) -> Array:
         """Degrees of freedom of each row."""

@@ -261,7 +261,7 @@ def markdown_table(
 
 
 def escape_markdown(text: str) -> str:
-    """`text` in one line, with what Markdown would read as markup escaped.
+    r"""`text` in one line, with what Markdown would read as markup escaped.
 
     Examples
     --------

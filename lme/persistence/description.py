@@ -43,9 +43,13 @@ def describe(
     arguments, missing = _arguments(fit, options)
     design = fit.design
     texts = tuple(
-        arguments[name] for name in TEXT_ARGUMENTS if isinstance(arguments.get(name), str)
+        arguments[name]
+        for name in TEXT_ARGUMENTS
+        if isinstance(arguments.get(name), str)
     )
-    prints = of_arrays(design) if design.recipe is None else of_data(design, data, texts)
+    prints = (
+        of_arrays(design) if design.recipe is None else of_data(design, data, texts)
+    )
     return {
         "format": FORMAT,
         "version": VERSION,

@@ -43,7 +43,9 @@ def plain(value: Any) -> Any:
         number = float(value)
         if math.isfinite(number):
             return number
-        return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+        return (
+            "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+        )
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("Names of a mapping are not text.")
@@ -254,7 +256,11 @@ class Reader:
     def whole(self, key: str) -> int:
         """A whole number from 0 to 2^53."""
         value = self._content.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**53:
+        if (
+            not isinstance(value, int)
+            or isinstance(value, bool)
+            or not 0 <= value <= 2**53
+        ):
             raise self.wrong(key, "a whole number")
         return value
 
@@ -265,10 +271,14 @@ class Reader:
             raise self.wrong(key, "a number")
         return found
 
-    def vector(self, key: str, size: int | None = None, *, finite: bool = True) -> Array:
+    def vector(
+        self, key: str, size: int | None = None, *, finite: bool = True
+    ) -> Array:
         """An array of one dimension, of `size` elements where that is known."""
         value = self._content.get(key)
-        numbers = [_number(each) for each in value] if isinstance(value, list) else [None]
+        numbers = (
+            [_number(each) for each in value] if isinstance(value, list) else [None]
+        )
         if None in numbers or (size is not None and len(numbers) != size):
             raise self.wrong(key, "a list of numbers of the right length")
         found = np.array(numbers, dtype=np.float64)

@@ -66,7 +66,9 @@ class DesignData(PandasData):
     def attach_cov(self, result: Any) -> Any:
         """A covariance of all coefficients as a frame; of others as it is."""
         size = len(self.xnames)
-        return super().attach_cov(result) if np.shape(result) == (size, size) else result
+        return (
+            super().attach_cov(result) if np.shape(result) == (size, size) else result
+        )
 
     def attach_rows(self, result: Array) -> pd.Series:
         """Values of the rows as a Series; padded for ``na_action="exclude"``."""

@@ -63,7 +63,8 @@ class Inherited(Contract):
 
     def _get_robustcov_results(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise UnavailableError(
-            "statsmodels' robust covariances are not available for a mixed model.", *_ROWS
+            "statsmodels' robust covariances are not available for a mixed model.",
+            *_ROWS,
         )
 
     def cov_params(

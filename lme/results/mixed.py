@@ -56,6 +56,14 @@ class MixedResultsWrapper(LikelihoodResultsWrapper):
     def __str__(self) -> str:
         return repr(self._results)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # statsmodels keeps the class's documentation on each instance.
+        return {key: v for key, v in self.__dict__.items() if key != "__doc__"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__doc__ = self._results.__doc__
+
     def save(self, fname: Any, remove_data: bool = False) -> None:
         """Store the result as a pickle; see `Keeping.save`."""
         pickled(self.without_data() if remove_data else self, fname)
