@@ -26,6 +26,7 @@ from lme.formula.expand import Terms
 from lme.formula.groups import Grouping, group, leaves, level_order
 from lme.formula.matrices import Coding, Plan, check_finite, code, fill, plan
 from lme.formula.parts import Formula, parse_formula
+from lme.formula.predictors import summarize_predictors
 from lme.formula.recipe import RandomRecipe, Recipe, offset_of
 from lme.formula.records import Design, NewRows, RandomTerm
 from lme.formula.response import (
@@ -164,6 +165,7 @@ def build_design(
         y_levels=response.levels,
         trials=response.trials,
         offset_given=offset is not None and offset_node is None,
+        predictors=summarize_predictors(terms, layout, sample, prior, known),
     )
 
 

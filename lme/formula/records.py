@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lme.errors import DesignError
+from lme.formula.predictors import Predictors
 from lme.formula.recipe import NewRows, RandomTerm, Recipe, new_rows
 
 __all__ = ["Design", "GroupingFactor", "NewRows", "RandomColumns", "RandomTerm"]
@@ -79,6 +80,8 @@ class Design:
         Levels of a two-level response, failure first.
     trials : ndarray of float64, shape (n,), or None
         Row sums of a response ``cbind(successes, failures)``.
+    predictors : Predictors or None
+        The variables of the fixed part in short; None without a formula.
     """
 
     formula: str
@@ -103,6 +106,7 @@ class Design:
     y_levels: tuple[str, ...] = ()
     trials: Floats | None = field(default=None, repr=False)
     offset_given: bool = field(default=False, repr=False)
+    predictors: Predictors | None = field(default=None, repr=False)
 
     @property
     def nobs(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ from statsmodels.stats.contrast import (
 from statsmodels.stats.multitest import multipletests, multitest_alias
 
 from lme.errors import OptionError, near
-from lme.inference import contrasts, terms, wald
+from lme.inference import contrasts, marginal_means, terms, wald
 from lme.inference import ddf as ddf_methods
+from lme.inference.marginal_estimates import MarginalMeans
+from lme.inference.marginal_means import MarginalOptions, MeansAndContrasts
 from lme.results.contract import Contract
 
 Array = NDArray[np.float64]
@@ -258,6 +260,71 @@ class Hypotheses(Contract):
             reject, adjusted = multipletests(test.pvalue, alpha, each)[:2]
             frame[f"pvalue-{each}"], frame[f"reject-{each}"] = adjusted, reject
         return MultiCompResult(frame, L, term_name, names, coding)
+
+    def emmeans(
+        self,
+        specs: str | Sequence[str],
+        *,
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, Any] | None = None,
+        type: str = "link",
+        ddf: str | None = None,
+        weights: str = "equal",
+        level: float = 0.95,
+        offset: float | None = None,
+    ) -> MarginalMeans | MeansAndContrasts:
+        """Estimated marginal means, as R's emmeans; see `marginal_means.emmeans`.
+
+        Parameters
+        ----------
+        specs : str or sequence of str
+            ``"a"``, ``["a", "b"]``, ``"~ a | b"``; ``"pairwise ~ a"`` gives means and
+            contrasts.
+        by : str or sequence of str, optional
+            Variables whose levels form groups.
+        at : mapping, optional
+            Values of numbers, by default their means, and levels of factors, by
+            default all.
+        type : {"link", "response"}
+            Scale of the linear predictor, or of the response.
+        ddf : str, optional
+            Method for the degrees of freedom; by default `ddf` of the result.
+        weights : {"equal", "proportional", "outer", "cells", "flat"}
+            How the levels of other factors are averaged.
+        level : float
+            Coverage of intervals.
+        offset : float, optional
+            In place of the mean offset of the data.
+        """
+        options = MarginalOptions(by, at, type, weights, level, offset)
+        method = self._denominator(ddf or self.ddf)
+        return marginal_means.emmeans(self.fit_record, specs, method, options)
+
+    def emtrends(
+        self,
+        specs: str | Sequence[str],
+        var: str,
+        *,
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, Any] | None = None,
+        type: str = "link",
+        ddf: str | None = None,
+        weights: str = "equal",
+        level: float = 0.95,
+        offset: float | None = None,
+    ) -> MarginalMeans | MeansAndContrasts:
+        """Slopes of the numeric variable `var`, averaged as the means of `emmeans`.
+
+        Parameters
+        ----------
+        specs, by, at, type, ddf, weights, level, offset
+            As in `emmeans`; an empty list of `specs` gives the average slope.
+        var : str
+            A numeric variable of the fixed part.
+        """
+        options = MarginalOptions(by, at, type, weights, level, offset)
+        method = self._denominator(ddf or self.ddf)
+        return marginal_means.emtrends(self.fit_record, specs, var, method, options)
 
 
 def _f_result(F: Any, q: int, df: float, p: float) -> ContrastResults:
