@@ -82,7 +82,7 @@ def _labels(design: Design, k: int) -> list[str]:
     if design.recipe is None:
         # Matrices have names of columns only.
         names = design.terms[k].columns
-        return ["1" if name == "(Intercept)" else name for name in names]
+        return ["1" if name in ("(Intercept)", "const") else name for name in names]
     part = design.recipe.random[k]
     labels = ["1", *part.bar.terms.labels]
     return [labels[number] for number in part.plan.assign]

@@ -67,7 +67,7 @@ def bootstrap(
     progress : bool
         Show a bar on a terminal or in a notebook, if it takes more than a second.
     resume : Bootstrap, optional
-        A shorter run with the same seed, whose replicates are taken over.
+        A shorter run, whose replicates are taken over with its seed.
 
     Returns
     -------
@@ -85,6 +85,8 @@ def bootstrap(
     reason in ``Bootstrap.reason``.
     """
     n = count_of(n)
+    if isinstance(resume, Bootstrap) and seed is None:
+        seed = resume.seed_sequence
     task = check_task(fit, kind, re_form, groups, seed)
     record = empty_record(task)
     if resume is not None:
@@ -105,7 +107,7 @@ def bootstrap(
             ConvergenceWarning(
                 f"The bootstrap was interrupted after {finished} of {n} replicates.",
                 "",
-                "Go on with bootstrap(n, seed=..., resume=...).",
+                "Go on with bootstrap(n, resume=...).",
             ),
             stacklevel=3,
         )

@@ -89,6 +89,24 @@ class Bootstrap:
         return [each.name for each in self.parameters]
 
     @property
+    def seed_sequence(self) -> np.random.SeedSequence:
+        """The seed of the run, to go on from.
+
+        Raises
+        ------
+        OptionError
+            For runs that were put together.
+        """
+        if len(self.seed) != 2:
+            raise OptionError(
+                "The replicates come from several runs.",
+                "One seed was expected.",
+                "Go on with one of the runs before they are put together.",
+            )
+        entropy, key = self.seed
+        return np.random.SeedSequence(entropy, spawn_key=key)
+
+    @property
     def failures(self) -> dict[str, int]:
         """How many refits failed, by reason."""
         counts = np.bincount(self.reason, minlength=len(REASONS))
@@ -226,7 +244,7 @@ class Bootstrap:
             raise OptionError(
                 "Both runs have the same seed, and so the same replicates.",
                 "Runs with different seeds were expected.",
-                "For more replicates of one seed, use bootstrap(n, seed, resume=...).",
+                "For more replicates of one seed, use bootstrap(n, resume=...).",
             )
         both: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(other, name)])

@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import chdtrc
 
-from lme.errors import FitError, OptionError
-from lme.fit import Fit, fit_lmm
+from lme.errors import FitError, OptionError, near
 from lme.generalized import GLMMFit
-from lme.inference.estimates import aic, bic, log_likelihood, parameter_count
-from lme.inference.text import html_table, numbers, p_value, table
+from lme.inference.candidates import (
+    Candidate,
+    candidate,
+    incomparable,
+    least_squares,
+    refitted,
+)
+from lme.inference.likelihood_ratios import (
+    CHIBAR,
+    CHISQ,
+    Method,
+    RatioTest,
+    method_lines,
+    method_of,
+    ratio_test,
+    reader_notes,
+)
+from lme.inference.nesting import nesting, outside
+from lme.inference.tables_of_tests import TableOfTests
 from lme.inference.working import MixedFit
 
-if TYPE_CHECKING:
-    from lme.formula.design import Design
-
-COLUMNS = [
-    "npar",
-    "AIC",
-    "BIC",
-    "logLik",
-    "-2*log(L)",
-    "Chisq",
-    "Df",
-    "Pr(>Chisq)",
-]
+COLUMNS = ["npar", "AIC", "BIC", "logLik", "-2*log(L)", "Chisq", "Df", CHISQ]
+CHECKS = ("stop", "note", "ignore")
 REFITTED = "Models fitted by REML were refitted by maximum likelihood."
-BOUNDARY = (
-    "A variance is tested at the edge of its range: the chi-squared p-value is "
-    "conservative. For one added variance, half of it is right asymptotically."
-)
-WORSE = (
-    "A model with more parameters has a lower likelihood, so the models are not "
-    "nested (or a search stopped early): no test is given for it."
-)
-MIXED_CRITERIA = (
-    "REML criteria of models with different fixed effects are not comparable."
+NOT_NESTED = "No test of {} against {}: {}."
+UNCHECKED = "Whether each model is nested in the next was not checked."
+RESTRICTED = (
+    "the REML criteria of models with different fixed effects are not comparable"
 )
 APPROXIMATIONS = (
     "The likelihoods were approximated in different ways ({}): part of a difference "
     "between them is error of the approximation."
 )
-# A deficit that rounding and the stopping rule of a search can explain.
-TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(TableOfTests):
     """A table of likelihood-ratio tests between successive models.
 
     Attributes
@@ -61,70 +56,64 @@ class Comparison:
     table : DataFrame
         A row a model, by increasing number of parameters; columns ``npar``, ``AIC``,
         ``BIC``, ``logLik``, ``-2*log(L)``, ``Chisq``, ``Df`` and ``Pr(>Chisq)``. Each
-        test is against the row above.
+        test is against the row above. Where a variance is tested on its boundary
+        there is ``Pr(>Chibarsq)`` too; ``Pr(boot)`` or ``Pr(exact)`` where asked for.
+    methods : tuple of str
+        How each column of p-values was computed.
+    notes : tuple of str
+        What a reader of the table has to know.
     formulas : tuple of str
         The models' formulas, in the order of the rows.
     data : str
         Name of the data where it is known, else empty.
-    notes : tuple of str
-        What a reader of the table has to know.
     """
 
-    table: pd.DataFrame
-    formulas: tuple[str, ...]
+    formulas: tuple[str, ...] = ()
     data: str = ""
-    notes: tuple[str, ...] = ()
 
-    def __getitem__(self, column: str) -> pd.Series:
-        return self.table[column]
-
-    def to_frame(self) -> pd.DataFrame:
-        """A copy of the table."""
-        return self.table.copy()
-
-    def _cells(self) -> tuple[list[str], list[list[str]]]:
-        columns = [
-            [str(value) for value in self.table["npar"]],
-            *(numbers(self.table[name], 5) for name in COLUMNS[1:5]),
-            numbers(self.table["Chisq"], 4),
-            ["" if math.isnan(df) else f"{df:.0f}" for df in self.table["Df"]],
-            [p_value(p) for p in self.table["Pr(>Chisq)"]],
-        ]
-        names = [str(name) for name in self.table.index]
-        return ["", *COLUMNS], [list(row) for row in zip(names, *columns, strict=True)]
-
-    def __repr__(self) -> str:
-        header, rows = self._cells()
+    def heading(self) -> list[str]:
+        """Lines above the table: data, names and formulas."""
         lines = [f"Data: {self.data}"] if self.data else []
         lines.append("Models:")
-        lines += [
+        return lines + [
             f"{name}: {formula}"
             for name, formula in zip(self.table.index, self.formulas, strict=True)
         ]
-        lines.append(table(rows, header, left=(0,)))
-        lines += [f"Note: {note}" for note in self.notes]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        header, rows = self._cells()
-        return html_table(rows, header) + "".join(
-            f"<p>{note}</p>" for note in self.notes
-        )
 
 
 def anova(
-    *results: Any, refit: bool = True, names: Sequence[str] | None = None
+    *results: Any,
+    refit: bool = True,
+    names: Sequence[str] | None = None,
+    test: str = "chisq",
+    nsim: int | None = None,
+    seed: Any = None,
+    check: str = "stop",
 ) -> Comparison:
     """Compare fitted models by likelihood-ratio tests.
 
     Parameters
     ----------
-    *results : LMMResults or GLMMResults
-        Two or more fits to the same data, of one family and link.
+    *results : LMMResults, GLMMResults, or results of statsmodels
+        Two or more fits to the same data, of one family and link. Results of ``OLS``,
+        ``WLS``, ``GLM``, ``Logit``, ``Probit`` and ``Poisson`` of statsmodels take part
+        as models without random effects.
     refit : bool
         Refit models fitted by REML by maximum likelihood first.
     names : sequence of str, optional
-        Names of the rows, in the order of `results`.
+        Names of the rows, in the order of `results`; by default ``MODEL1``, ....
+    test : {"chisq", "boot", "exact"}
+        Null distribution. "chisq" is the one of large samples, with the mixture where
+        a variance is on its boundary. "boot" adds a parametric bootstrap. "exact" adds
+        the distribution in finite samples, where one variance of a linear model is
+        tested.
+    nsim : int, optional
+        Draws of "boot" (default 1000) or "exact" (default 10000).
+    seed : int or Generator, optional
+        Of these draws.
+    check : {"stop", "note", "ignore"}
+        What to do with models that are not nested: refuse; leave out the test, say
+        why, and keep the information criteria; or test without looking.
 
     Returns
     -------
@@ -135,9 +124,9 @@ def anova(
     Raises
     ------
     FitError
-        If the models were fitted to different rows, responses or weights, or differ in
-        family or link; and where coefficients from PIRLS (``nAGQ=0``) would be
-        compared with others.
+        If the models were fitted to different rows, responses or weights, differ in
+        family or link, or are not nested; and where coefficients from PIRLS
+        (``nAGQ=0``) would be compared with others.
     OptionError
         If an argument is not a result, or there are fewer than two.
 
@@ -151,25 +140,27 @@ def anova(
     >>> pastes = lme.datasets.load("Pastes")
     >>> small = lme.lmer("strength ~ 1 + (1 | sample)", pastes).fit()
     >>> large = lme.lmer("strength ~ 1 + (1 | sample) + (1 | batch)", pastes).fit()
-    >>> lme.anova(small, large, names=["small", "large"])["Pr(>Chisq)"].round(5)
-    small        NaN
-    large    0.52338
-    Name: Pr(>Chisq), dtype: float64
+    >>> table = lme.anova(small, large, names=["small", "large"])
+    >>> table[["Chisq", "Pr(>Chisq)", "Pr(>Chibarsq)"]].round(5)
+            Chisq  Pr(>Chisq)  Pr(>Chibarsq)
+    small     NaN         NaN            NaN
+    large  0.40723     0.52338        0.26169
     """
-    fits = []
-    for result in results:
-        record = getattr(result, "fit_record", None)
-        if not isinstance(record, (Fit, GLMMFit)):
-            raise OptionError(
-                f"An argument is a {type(result).__name__}.",
-                "anova compares results of lme models.",
-                "Pass what fit() returned; fit first, where you have a model.",
-            )
-        fits.append(record)
-    known = {result.model.data_name for result in results}
-    return compare(
-        fits, names, refit=refit, data=known.pop() if len(known) == 1 else ""
+    found = [candidate(result) for result in results]
+    known = {_data_name(result) for result in results} - {None}
+    return _compared(
+        found,
+        names,
+        refit=refit,
+        data=str(known.pop()) if len(known) == 1 else "",
+        method=method_of(test, nsim, seed),
+        check=check,
     )
+
+
+def _data_name(result: Any) -> str | None:
+    """Name of the data of a result; None where a model has none by its kind."""
+    return getattr(result.model, "data_name", None)
 
 
 def compare(
@@ -178,6 +169,10 @@ def compare(
     *,
     refit: bool = True,
     data: str = "",
+    test: str = "chisq",
+    nsim: int | None = None,
+    seed: Any = None,
+    check: str = "stop",
 ) -> Comparison:
     """Likelihood-ratio tests between models, each against the next smaller one.
 
@@ -185,12 +180,10 @@ def compare(
     ----------
     fits : sequence of Fit or GLMMFit
         Two or more models of the same response and rows.
-    names : sequence of str, optional
-        Row names; by default ``MODEL1``, ``MODEL2`` in the order given.
-    refit : bool
-        Refit models fitted by REML by maximum likelihood first.
     data : str
         Name of the data, for the header.
+    names, refit, test, nsim, seed, check
+        See `anova`.
 
     Returns
     -------
@@ -199,52 +192,115 @@ def compare(
 
     Raises
     ------
-    FitError
-        If the models differ in rows, response, prior weights, family or link, if
-        ``refit=False`` would mix REML and ML fits, or if only some of them have
-        coefficients from PIRLS (``nAGQ=0``).
-    OptionError
-        If there are fewer than two models, or the names do not match.
+    FitError, OptionError
+        See `anova`.
 
     Notes
     -----
     ``Chisq = 2 (logLik_1 - logLik_0)`` with ``Df`` the difference in parameters. Two
-    models of one size have no test. Whether the smaller model is nested in the
-    larger one is not checked beyond that its likelihood may not be higher.
+    models of one size have no test. See `nesting` for what is checked, `boundary`,
+    `exact_null` and `resampled_null` for the null distributions.
 
     Likelihoods are absolute for every number of quadrature nodes, so fits with
     different ``nAGQ`` compare, with a note. With ``nAGQ = 0`` the likelihood is not at
     its maximum over the coefficients, so these compare with one another only.
     """
-    fits = list(fits)
-    labels = _labels(names, len(fits))
-    for other in fits[1:]:
-        _check_comparable(fits[0].design, other.design)
-        _check_family(fits[0], other)
-    notes = []
-    if refit and any(fit.reml for fit in fits):
-        notes.append(REFITTED)
-        fits = [fit_lmm(fit.design, reml=False) if fit.reml else fit for fit in fits]
-    elif len({fit.reml for fit in fits}) > 1:
-        raise FitError(
-            "Some models were fitted by REML and some by maximum likelihood.",
-            "All must be fitted by the same criterion.",
-            "Use refit=True.",
+    return _compared(
+        [candidate(fit) for fit in fits],
+        names,
+        refit=refit,
+        data=data,
+        method=method_of(test, nsim, seed),
+        check=check,
+    )
+
+
+def _compared(
+    models: list[Candidate],
+    names: Sequence[str] | None,
+    *,
+    refit: bool,
+    data: str,
+    method: Method,
+    check: str,
+) -> Comparison:
+    if check not in CHECKS:
+        raise OptionError(
+            f"check={check!r} is not known.",
+            f"It must be one of {', '.join(map(repr, CHECKS))}.",
+            near(str(check), CHECKS),
         )
-    elif fits[0].reml and not _same_fixed_part(fits):
-        notes.append(MIXED_CRITERIA)
-    order = sorted(range(len(fits)), key=lambda i: parameter_count(fits[i]))
-    fits = [fits[i] for i in order]
-    frame = _table(fits, [labels[i] for i in order])
-    kinds = list(dict.fromkeys(map(_approximation, fits)))
+    labels = _labels(names, len(models))
+    for other in models[1:]:
+        wrong = incomparable(models[0], other) or _fast_and_not(models[0], other)
+        if wrong is not None:
+            raise wrong
+    notes = []
+    if refit and any(one.reml for one in models):
+        notes.append(REFITTED)
+        models = [refitted(one) for one in models]
+    elif any(one.reml for one in models):
+        models = [
+            one if one.components else least_squares(one, reml=True) for one in models
+        ]
+        if not all(one.reml for one in models):
+            raise FitError(
+                "Some models were fitted by REML and some by maximum likelihood.",
+                "All must be fitted by the same criterion.",
+                "Use refit=True.",
+            )
+    order = sorted(range(len(models)), key=lambda i: models[i].npar)
+    models, labels = [models[i] for i in order], [labels[i] for i in order]
+    tests = []
+    for (small, a), (large, b) in pairwise(zip(models, labels, strict=True)):
+        found, why = _tested(small, large, method, check)
+        if why:
+            notes.append(NOT_NESTED.format(a, b, why))
+        tests.append(found)
+    if check == "ignore":
+        notes.append(UNCHECKED)
+    kinds = [kind for kind in dict.fromkeys(map(_approximation, models)) if kind]
     if len(kinds) > 1:
         notes.append(APPROXIMATIONS.format(", ".join(kinds)))
-    if any(b.theta.size > a.theta.size for a, b in pairwise(fits)):
-        notes.append(BOUNDARY)
-    if (frame["Chisq"] < 0).any():
-        notes.append(WORSE)
-    formulas = tuple(fit.design.expanded for fit in fits)
-    return Comparison(frame, formulas, data, tuple(notes))
+    return Comparison(
+        _table(models, tests, labels, method),
+        tuple(method_lines(labels[1:], tests, method, models[0].reml)),
+        (*notes, *reader_notes(tests)),
+        tuple(one.formula for one in models),
+        data,
+    )
+
+
+def _tested(
+    small: Candidate, large: Candidate, method: Method, check: str
+) -> tuple[RatioTest, str]:
+    """The test of two successive models, or why there is none."""
+    nested = nesting(small, large)
+    why = nested.reason
+    if not why and small.reml and outside(small.X, large.X).size:
+        why = RESTRICTED
+    if not why and small.reml and not np.allclose(small.X, large.X):
+        why = "their fixed effects are coded differently, which REML criteria show"
+    if not why:
+        return ratio_test(small, large, nested, method), ""
+    if check == "note":
+        return RatioTest(df=large.npar - small.npar), why
+    if check == "ignore":
+        # What the models have in common is not known.
+        plain = replace(method, name="chisq")
+        return ratio_test(small, large, nested, plain), ""
+    if small.reml and not nested.reason:
+        raise FitError(
+            f"There is no test with refit=False: {why}.",
+            "REML compares models that differ by their random effects alone.",
+            "Use refit=True.",
+        )
+    raise FitError(
+        f"The models are not nested: {why}.",
+        "A likelihood-ratio test needs a smaller model that is a special case of the "
+        "larger one.",
+        "Compare them by AIC or BIC: check='note' gives the table without the test.",
+    )
 
 
 def _labels(names: Sequence[str] | None, count: int) -> list[str]:
@@ -252,6 +308,7 @@ def _labels(names: Sequence[str] | None, count: int) -> list[str]:
         raise OptionError(
             f"There {'is 1 model' if count == 1 else 'are no models'} to compare.",
             "A comparison needs two or more fitted models.",
+            "For tests of the terms of one model use result.anova().",
         )
     if names is None:
         return [f"MODEL{i + 1}" for i in range(count)]
@@ -263,111 +320,55 @@ def _labels(names: Sequence[str] | None, count: int) -> list[str]:
     return [str(name) for name in names]
 
 
-def _check_comparable(first: Design, other: Design) -> None:
-    if first.y.size < len(first.index) or other.y.size < len(other.index):
-        raise FitError(
-            "The data of a result were taken away by remove_data.",
-            "A comparison looks at the responses, and may refit.",
-            "Fit the model again.",
-        )
-    remedy = "Fit all models to the same rows; drop rows with missing values first."
-    if first.y.size != other.y.size:
-        raise FitError(
-            f"The models were fitted to {first.y.size} and {other.y.size} rows.",
-            "All must be fitted to the same data.",
-            remedy,
-        )
-    if not np.array_equal(first.y, other.y):
-        both = {first.y_name, other.y_name}
-        named = f" ({' and '.join(sorted(both))})" if len(both) > 1 else ""
-        raise FitError(
-            f"The models have different responses{named}.",
-            "All must be fitted to the same values of the same response.",
-            "Compare only models of one response on one scale.",
-        )
-    if not _equal_weights(first, other):
-        raise FitError(
-            "The models have different prior weights.",
-            "All must be fitted with the same weights.",
-            "Fit the models with the same weights=.",
-        )
+def _fast_and_not(first: Candidate, other: Candidate) -> FitError | None:
+    """Fits whose coefficients come from PIRLS beside others."""
+    mixed = [c.fit for c in (first, other) if isinstance(c.fit, GLMMFit)]
+    if len({fit.nAGQ == 0 for fit in mixed}) < 2:
+        return None
+    return FitError(
+        "Only some of the models were fitted with nAGQ=0.",
+        "Their likelihoods are not at the maximum over the coefficients.",
+        "Fit all with the same nAGQ.",
+    )
 
 
-def _check_family(first: MixedFit, other: MixedFit) -> None:
-    names = [_family(first), _family(other)]
-    if names[0] != names[1]:
-        raise FitError(
-            f"The models have different families or links: {' and '.join(names)}.",
-            "Only models of one family and link differ by their terms alone.",
-            "Fit all with the same family= and link=; AIC compares any of them.",
-        )
-    fast = [isinstance(fit, GLMMFit) and fit.nAGQ == 0 for fit in (first, other)]
-    if fast[0] != fast[1]:
-        raise FitError(
-            "Only some of the models were fitted with nAGQ=0.",
-            "Their likelihoods are not at the maximum over the coefficients.",
-            "Fit all with the same nAGQ.",
-        )
-
-
-def _family(fit: MixedFit) -> str:
-    if not isinstance(fit, GLMMFit):
-        return "gaussian(identity)"
-    # A Bernoulli response is a binomial one of one trial.
-    name = fit.family.name
-    plain = name == "bernoulli" and fit.design.weights is None
-    return f"{'binomial' if plain else name}({fit.family.link.name})"
-
-
-def _approximation(fit: MixedFit) -> str:
+def _approximation(one: Candidate) -> str:
+    fit = one.fit
     if not isinstance(fit, GLMMFit):
         return ""
     if fit.nAGQ > 1:
         return f"nAGQ={fit.nAGQ}"
     # Kinds of information coincide where the link is canonical.
-    return "Laplace" + (", observed" if _is_observed(fit) else "")
+    observed = fit.laplace == "observed" and not fit.family.canonical
+    return "Laplace" + (", observed" if observed else "")
 
 
-def _is_observed(fit: GLMMFit) -> bool:
-    return fit.laplace == "observed" and not fit.family.canonical
-
-
-def _equal_weights(first: Design, other: Design) -> bool:
-    ones = np.ones(first.y.size)
-    pair = [ones if d.weights is None else d.weights for d in (first, other)]
-    return bool(np.array_equal(pair[0], pair[1]))
-
-
-def _same_fixed_part(fits: Sequence[MixedFit]) -> bool:
-    return all(
-        fit.X.shape == fits[0].X.shape and np.allclose(fit.X, fits[0].X)
-        for fit in fits[1:]
-    )
-
-
-def _table(fits: Sequence[MixedFit], labels: Sequence[str]) -> pd.DataFrame:
-    rows = []
-    previous: MixedFit | None = None
-    for fit in fits:
-        chisq = df = p = math.nan
-        if previous is not None:
-            df = parameter_count(fit) - parameter_count(previous)
-            chisq = previous.objective - fit.objective
-            if df == 0 or -TOLERANCE < chisq < 0:
-                chisq = max(chisq, 0.0)
-            if df > 0 and chisq >= 0:
-                p = float(chdtrc(df, chisq))
-        rows.append(
+def _table(
+    models: Sequence[Candidate],
+    tests: Sequence[RatioTest],
+    labels: Sequence[str],
+    method: Method,
+) -> pd.DataFrame:
+    every = [RatioTest(), *tests]
+    frame = pd.DataFrame(
+        [
             (
-                parameter_count(fit),
-                aic(fit),
-                bic(fit),
-                log_likelihood(fit),
-                fit.objective,
-                chisq,
-                df,
-                p,
+                m.npar,
+                m.aic,
+                m.bic,
+                -m.objective / 2,
+                m.objective,
+                t.statistic,
+                t.df,
+                t.p,
             )
-        )
-        previous = fit
-    return pd.DataFrame(rows, index=list(labels), columns=COLUMNS)
+            for m, t in zip(models, every, strict=True)
+        ],
+        index=list(labels),
+        columns=COLUMNS,
+    )
+    if any(test.mixture for test in tests):
+        frame[CHIBAR] = [test.p_mixture for test in every]
+    if method.column:
+        frame[method.column] = [test.simulated for test in every]
+    return frame

@@ -102,6 +102,8 @@ def _null_mean(fit: GLMMFit) -> float:
     spread = math.sqrt(float(random_variances(null).sum()))
     if link.name == "log":
         return math.exp(center + 0.5 * spread**2)
+    if link.name == "sqrt":
+        return center**2 + spread**2
     values = link.mean(center + spread * _NODES)
     return float(values @ _WEIGHTS / _WEIGHTS.sum())
 

@@ -207,9 +207,10 @@ class _Variances:
             slopes = [(a - b) / (2.0 * width) for a, b in zip(high, low, strict=True)]
             gradients.append((slopes[0], slopes[1]))
         center = self.at(here)
-        # Every variance is proportional to sigma^2.
-        last = [2.0 * v / here.sigma for v in center]
-        gradients.append((last[0], last[1]))
+        if fit.known_sigma is None:
+            # Every variance is proportional to sigma^2.
+            last = [2.0 * v / here.sigma for v in center]
+            gradients.append((last[0], last[1]))
         found = []
         for j, v in enumerate(center):
             g = np.stack([pair[j] for pair in gradients], axis=1)

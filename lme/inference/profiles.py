@@ -14,7 +14,8 @@ from scipy.interpolate import CubicHermiteSpline, CubicSpline
 from scipy.special import chdtri, ndtri
 
 from lme.errors import OptionError, near
-from lme.inference.levels import check_level, percent_names
+from lme.inference.bootstrap_intervals import percent_labels
+from lme.inference.coverage import check_level
 from lme.inference.parameters import Parameter, choose_parameters
 from lme.inference.scales import Scale
 from lme.inference.text import html_table, numbers, table
@@ -270,7 +271,7 @@ class Profile(Mapping[str, Curve]):
         known = [p for p in self.parameters if p.name in self]
         chosen = [known[i].name for i in choose_parameters(known, parm)]
         rows = [self[name].limits(level) for name in chosen]
-        return pd.DataFrame(rows, index=chosen, columns=percent_names(level))
+        return pd.DataFrame(rows, index=chosen, columns=percent_labels(level))
 
     def to_frame(self) -> pd.DataFrame:
         """All profiles as one table, as lme4's ``as.data.frame(profile(...))``.

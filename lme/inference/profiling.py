@@ -15,7 +15,7 @@ from lme.engine.restriction import held
 from lme.engine.threads import suited_threads
 from lme.errors import FitError, OptionError, ProfileWarning
 from lme.generalized import GLMMFit
-from lme.inference.levels import check_level
+from lme.inference.coverage import check_level
 from lme.inference.parameters import Parameter, choose_parameters
 from lme.inference.profiles import Curve, Profile
 from lme.inference.surfaces import Surface, surface

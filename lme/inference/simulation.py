@@ -236,7 +236,7 @@ def _add_effects(mechanism: Mechanism, numbers: Array, out: Array) -> None:
     for part in mechanism.effects:
         rank = part.factor.shape[1]
         last = first + part.levels * rank
-        spherical = numbers[:, first:last].reshape(-1, part.levels, rank)
+        spherical = numbers[:, first:last].reshape(len(numbers), part.levels, rank)
         modes = spherical @ part.factor.T
         for j in range(part.values.shape[1]):
             out += np.take(modes[:, :, j], part.codes, axis=1) * part.values[:, j]

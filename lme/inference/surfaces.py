@@ -76,7 +76,7 @@ def surface(fit: MixedFit) -> Surface:
     return Generalized(fit) if isinstance(fit, GLMMFit) else Linear(fit)
 
 
-def _random_values(
+def random_values(
     known: tuple[Parameter, ...], template: Template, lambdas: Any, sigma: float
 ) -> Array:
     """Standard deviations and correlations; the other places stay NaN."""
@@ -129,7 +129,7 @@ class Linear:
         """See `Surface`."""
         problem = self._problem
         template = full.criterion.problem.template
-        out = _random_values(self.parameters, template, full.lambdas, full.sigma)
+        out = random_values(self.parameters, template, full.lambdas, full.sigma)
         beta = problem.level + full.coefficients
         if problem.p:
             beta = solve_triangular(problem.R, beta)
@@ -224,7 +224,7 @@ class Generalized:
         criterion, problem = full.criterion, self._problem
         gamma, _, extra = criterion.split(full.theta)
         template = criterion.problem.template
-        out = _random_values(self.parameters, template, full.lambdas, 1.0)
+        out = random_values(self.parameters, template, full.lambdas, 1.0)
         beta = solve_triangular(problem.R, gamma) if problem.p else gamma
         for i, each in enumerate(self.parameters):
             if each.kind == "beta":

@@ -275,7 +275,7 @@ class Path:
         wanted = self.step
         if abs(node.zeta) < self.cutoff < abs(node.zeta) + 1.3 * self.step:
             # The last point should lie just beyond.
-            wanted = 1.02 * (self.cutoff - abs(node.zeta)) + 1e-3
+            wanted = 1.05 * (self.cutoff - abs(node.zeta)) + 0.02
         taken = max(abs(node.at - last.at), length * 1e-3)
         if not node.rate > 0.0:
             return taken
