@@ -20,9 +20,10 @@ Codes = NDArray[np.intp]
 
 #: Share of its length below which a column is dependent on those before it (R's).
 RANK_TOLERANCE = 1e-7
-#: Relative change of the deviance at which a group has converged (R's).
-_CHANGE = 1e-8
-_MAX_ITERATIONS = 50
+#: Relative change of the deviance at which a group has converged: R's, and a smaller
+#: one where scoring is not Newton's method and the last steps are not much smaller.
+_CHANGE, _SMALL_CHANGE = 1e-8, 1e-12
+_MAX_ITERATIONS = 60
 _MAX_HALVINGS = 12
 
 
@@ -206,6 +207,7 @@ def scoring(
     determined = np.zeros((groups.count, p), dtype=bool)
     rank = np.zeros(groups.count, dtype=np.intp)
     active = np.ones(groups.count, dtype=bool)
+    limit = _CHANGE if family.canonical else _SMALL_CHANGE
     for _ in range(_MAX_ITERATIONS):
         members = np.flatnonzero(active)
         if not members.size:
@@ -219,7 +221,7 @@ def scoring(
         beta[members], unscaled[members] = found.beta, found.unscaled
         determined[members], rank[members] = found.determined, found.rank
         change = np.abs(found.deviance - deviance[members])
-        done = change <= _CHANGE * (np.abs(found.deviance) + 0.1)
+        done = change <= limit * (np.abs(found.deviance) + 0.1)
         deviance[members] = found.deviance
         converged[members] = done
         active[members] = ~done & np.isfinite(found.deviance)
