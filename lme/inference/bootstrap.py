@@ -67,7 +67,7 @@ def bootstrap(
     progress : bool
         Show a bar on a terminal or in a notebook, if it takes more than a second.
     resume : Bootstrap, optional
-        A shorter run, whose replicates are taken over with its seed.
+        A shorter run, whose replicates are taken over; so are its seed and kind.
 
     Returns
     -------
@@ -85,8 +85,11 @@ def bootstrap(
     reason in ``Bootstrap.reason``.
     """
     n = count_of(n)
-    if isinstance(resume, Bootstrap) and seed is None:
-        seed = resume.seed_sequence
+    if isinstance(resume, Bootstrap):
+        seed = resume.seed_sequence if seed is None else seed
+        kind = resume.kind if kind == "parametric" else kind
+        re_form = resume.re_form if re_form == "none" else re_form
+        groups = (resume.groups or None) if groups is None else groups
     task = check_task(fit, kind, re_form, groups, seed)
     record = empty_record(task)
     if resume is not None:

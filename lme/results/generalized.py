@@ -16,6 +16,7 @@ from lme.generalized import GLMMFit
 from lme.generalized import refit as refit_glmm
 from lme.inference import residuals, wald
 from lme.results.contract import recorded, user_level
+from lme.results.many import ManyFits, fit_columns, is_matrix
 from lme.results.mixed import MixedResults, MixedResultsWrapper
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class GLMMResults(MixedResults):
 
     # --- again --------------------------------------------------------------------
 
-    def refit(self, y: ArrayLike) -> GLMMResultsWrapper:
+    def refit(self, y: ArrayLike) -> GLMMResultsWrapper | ManyFits:
         """Fit the same model to another response.
 
         Parameters
@@ -174,14 +175,17 @@ class GLMMResults(MixedResults):
         y : array_like
             For the rows used or for all rows, in a form of the first response:
             numbers, the two categories, or successes and failures in two columns.
+            Another matrix or frame has a response of numbers in each column.
 
         Returns
         -------
-        GLMMResults
+        GLMMResults or ManyFits
             This result and its model stay as they are.
         """
         self._need_data("refit")
         record = self.fit_record
+        if is_matrix(y) and (record.design.trials is None or np.shape(y)[1] != 2):
+            return fit_columns(self, y)
         design = replace_response(record.design, y)
         for note in check_response(design, record.family):
             warnings.warn(note, stacklevel=2)

@@ -14,6 +14,7 @@ from lme.formula.arrays import response_of
 from lme.inference import estimates, residuals, terms, wald
 from lme.inference.ddf import f_frame
 from lme.results.contract import recorded
+from lme.results.many import ManyFits, fit_columns, is_matrix
 from lme.results.mixed import MixedResults, MixedResultsWrapper
 
 if TYPE_CHECKING:
@@ -111,12 +112,15 @@ class LMMResults(MixedResults):
         frame.attrs |= {"ddf": method.label, "type": kind}
         return frame
 
-    def refit(self, y: ArrayLike) -> LMMResultsWrapper:
+    def refit(self, y: ArrayLike) -> LMMResultsWrapper | ManyFits:
         """Fit the same model to another response, of the rows used or of all rows.
 
-        This result and its model stay as they are.
+        A matrix or frame has a response in each column, which are fitted together:
+        see `lme.results.many.ManyFits`. This result and its model stay as they are.
         """
         self._need_data("refit")
+        if is_matrix(y):
+            return fit_columns(self, y)
         values = response_of(self.fit_record.design, y)
         found: LMMResultsWrapper = self.model.with_response(
             refit(self.fit_record, values)
