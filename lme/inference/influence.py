@@ -132,10 +132,11 @@ def _compared(fit: MixedFit, found: Sequence[Estimates]) -> dict[str, Any]:
     precision = fit.RX.T @ fit.RX / scale
     d = fit.beta - beta
     known = np.isfinite(covariance).all(axis=(1, 2))
-    mdffits = np.full(m, np.nan)
+    mdffits, determinant = np.full(m, np.nan), np.full(m, np.nan)
     ratio = covariance @ precision
     trace = np.abs(np.trace(ratio, axis1=1, axis2=2) - p)
     inner = np.linalg.solve(covariance[known], d[known][:, :, None])[:, :, 0]
+    determinant[known] = np.linalg.det(ratio[known])
     share = 1.0 / p if p else np.nan
     mdffits[known] = np.einsum("mp,mp->m", d[known], inner) * share
     cook = np.einsum("mp,pq,mq->m", d, precision, d) * share * (m - p) / m
@@ -146,7 +147,7 @@ def _compared(fit: MixedFit, found: Sequence[Estimates]) -> dict[str, Any]:
         "sigma": np.array([each.sigma for each in found]),
         "_cook": cook,
         "_mdffits": mdffits,
-        "_covratio": np.where(known, np.linalg.det(ratio), np.nan),
+        "_covratio": determinant,
         "_covtrace": trace,
         "_theta": None if m and not np.isfinite(thetas).any() else thetas,
         "_notes": tuple(each.note for each in found),

@@ -101,8 +101,10 @@ class Held:
 
         ``beta - beta_(i) = (X'V^-1 X)^-1 (V^-1 X)_i e_i / (1 - h_i)``.
         """
-        scaled = self.half * (self.residual / self.remainder)[:, None]
-        return np.asarray(solve_triangular(self.RX @ self.problem.R, scaled.T).T)
+        if not self.problem.p:
+            return self.half
+        solved = solve_triangular(self.RX @ self.problem.R, self.half.T).T
+        return np.asarray(solved * (self.residual / self.remainder)[:, None])
 
     @cached_property
     def remainder(self) -> Array:

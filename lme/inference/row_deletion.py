@@ -89,7 +89,7 @@ def delete_rows(fit: MixedFit, at: Held) -> RowDeletion:
         moved = size - (at.fixed * at.residual / remainder) ** 2 / own
         mdffits = moved / (unit**2 * p) if p else np.full_like(moved, np.nan)
     return RowDeletion(
-        beta=fit.beta - at.shift() if p else np.zeros((sigma.size, 0)),
+        beta=fit.beta - at.shift(),
         bse=unit[:, None] * np.sqrt(variances),
         sigma=sigma,
         mdffits=mdffits,
