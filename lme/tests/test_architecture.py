@@ -28,12 +28,13 @@ LAYERS = [
     ["specification"],
     ["model"],
     ["glmm"],
+    ["translation"],
     ["restoration", "migration"],
     ["__init__"],
     ["command_line"],
     ["__main__"],
 ]
-PLANNED = {"command_line", "migration"}  # named in LAYERS before it has a module
+PLANNED = {"command_line"}  # named in LAYERS before it has a module
 # What a layer may import of the package, where that is less than all before it.
 ONLY = {"datasets": {"errors"}, "formula": {"errors"}, "covariance": {"errors"}}
 
