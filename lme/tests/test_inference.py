@@ -11,7 +11,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 import lme
-from lme.errors import FitError, OptionError
+from lme.errors import OptionError
 from lme.fit import objective_at
 from lme.inference import components, estimates, modes, residuals, text, wald
 from lme.tests.cases import data
@@ -534,98 +534,6 @@ def test_intervals():
     close(exact[["lower", "upper"]], res.conf_int(0.1), 1e-12)
     ninety = wald.coefficient_table(res.fit_record, 0.1)
     close(ninety["lower"], res.conf_int(0.1, ddf="z")[0])
-
-
-# --- comparison -----------------------------------------------------------------------
-
-
-def test_anova():
-    """C.7 #42, E.7 #83, #84."""
-    small = fit("Reaction ~ Days + (1 | Subject)")
-    large = fit(SLEEP)
-    found = lme.anova(large, small, names=["large", "small"])
-    table = found.to_frame()
-    assert list(table.columns) == [
-        "npar", "AIC", "BIC", "logLik", "-2*log(L)", "Chisq", "Df", "Pr(>Chisq)",
-    ]  # fmt: skip
-    assert list(table.index) == ["small", "large"]
-    assert list(table["npar"]) == [4, 6]
-    close(table["AIC"], [1802.079, 1763.939], 1e-6)
-    close(table["-2*log(L)"], [1794.0787, 1751.9393], 1e-7)
-    close(table["Chisq"].iloc[1], 42.1393, 1e-5)
-    close(table["Pr(>Chisq)"].iloc[1], 7.072e-10, 1e-3)
-    assert np.isnan(table["Chisq"].iloc[0])
-    assert found.notes[0].startswith("Models fitted by REML were refitted")
-    assert "conservative" in found.notes[1]
-    close(found["Df"].iloc[1], 2)
-    lines = repr(found).splitlines()
-    assert lines[:3] == [
-        "Models:",
-        "small: Reaction ~ Days + (1 | Subject)",
-        "large: Reaction ~ Days + (Days | Subject)",
-    ]
-    assert "<table>" in found._repr_html_()
-
-
-def test_anova_of_fixed_effects():
-    null = fit("Reaction ~ 1 + (Days | Subject)", reml=False)
-    ml = fit(SLEEP, reml=False)
-    found = lme.anova(null, ml)
-    close(found["Chisq"].iloc[1], 23.5365, 1e-5)
-    assert found.notes == ()
-    assert list(found.table.index) == ["MODEL1", "MODEL2"]
-
-
-def test_anova_of_equal_models():
-    """E.7 #85: Df 0 has no p-value."""
-    sample = fit("strength ~ 1 + (1 | sample)", "Pastes")
-    batch = fit("strength ~ 1 + (1 | batch)", "Pastes")
-    table = lme.anova(sample, batch).to_frame()
-    assert table["Df"].iloc[1] == 0
-    assert np.isnan(table["Pr(>Chisq)"].iloc[1])
-    assert (table["Chisq"].dropna() >= 0).all()
-
-
-def test_anova_of_models_that_are_not_nested():
-    """C.7 #43: R says p = 1."""
-    slope = fit("Reaction ~ 1 + (0 + Days | Subject)", reml=False)
-    intercept = fit("Reaction ~ Days + (1 | Subject)", reml=False)
-    worse = lme.anova(
-        intercept, fit("Reaction ~ 1 + I(Days > 5) + I(Days > 7) + (1 | Subject)",
-                       reml=False)
-    )  # fmt: skip
-    assert np.isnan(worse["Pr(>Chisq)"].iloc[1])
-    assert "not nested" in worse.notes[-1]
-    assert lme.anova(slope, intercept).table.shape == (2, 8)
-
-
-def test_anova_without_refitting():
-    a, b = fit("Reaction ~ Days + (1 | Subject)"), fit(SLEEP)
-    found = lme.anova(a, b, refit=False)
-    close(found["-2*log(L)"], [a.objective, b.objective])
-    null = fit("Reaction ~ 1 + (Days | Subject)")
-    assert "not comparable" in lme.anova(null, b, refit=False).notes[0]
-    with pytest.raises(FitError, match="some by maximum likelihood"):
-        lme.anova(a, fit(SLEEP, reml=False), refit=False)
-
-
-def test_anova_refuses():
-    res = fit(SLEEP)
-    part = lme.lmer(SLEEP, data("sleepstudy").iloc[:90]).fit()
-    with pytest.raises(FitError, match="180 and 90 rows"):
-        lme.anova(res, part)
-    logs = fit("log(Reaction) ~ Days + (1 | Subject)")
-    with pytest.raises(FitError, match=r"different responses \(Reaction and log"):
-        lme.anova(res, logs)
-    weighted = lme.lmer(SLEEP, data("sleepstudy"), weights=np.arange(1.0, 181)).fit()
-    with pytest.raises(FitError, match="different prior weights"):
-        lme.anova(res, weighted)
-    with pytest.raises(OptionError, match="1 model to compare"):
-        lme.anova(res)
-    with pytest.raises(OptionError, match="is a LMM"):
-        lme.anova(res, res.model)
-    with pytest.raises(OptionError, match="2 different names"):
-        lme.anova(res, res, names=["a", "a"])
 
 
 # --- text --------------------------------------------------------------------------
