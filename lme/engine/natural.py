@@ -47,7 +47,7 @@ class Leading(Unstructured):
         return np.asarray(self.turn @ super().jacobian(theta, p))
 
     def pack(self, factor: Array) -> Array:
-        """The entries of L with ``turn L L' turn' = factor factor'``, its signs >= 0."""
+        """The entries of L with ``turn L L' turn' = factor factor'``, signs >= 0."""
         return super().pack(lower_factor(self._inverse @ factor)[0])
 
 

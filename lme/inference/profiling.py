@@ -16,10 +16,12 @@ from lme.engine.threads import suited_threads
 from lme.errors import FitError, OptionError, ProfileWarning
 from lme.generalized import GLMMFit
 from lme.inference.coverage import check_level
+from lme.inference.curves import Curve
 from lme.inference.parameters import Parameter, choose_parameters
-from lme.inference.profiles import Curve, Profile
+from lme.inference.profiles import Profile
+from lme.inference.settling import searched
 from lme.inference.surfaces import Surface, surface
-from lme.inference.tracing import BetterOptimum, Node, Path, searched
+from lme.inference.tracing import BetterOptimum, Node, Path
 from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
@@ -153,8 +155,8 @@ def _better(before: float, ground: Surface) -> str:
     values = ", ".join(f"{each.name} {value:.5g}" for each, value in pairs)
     return (
         f"Profiling found a lower deviance ({ground.optimum.value:.7g}) than that of "
-        f"the fit ({before:.7g}) and began again from there, at {values}. Fit the model "
-        "again from that start."
+        f"the fit ({before:.7g}) and began again from there, at {values}. Fit the "
+        "model again from that start."
     )
 
 
@@ -163,12 +165,12 @@ def _odd(curve: Curve, reach: float) -> list[str]:
     notes = []
     if not curve.monotone and curve.values.size > 2:
         notes.append(
-            f"The profile of {curve.name} is not monotone: its limits are the outermost "
-            "crossings, by linear interpolation."
+            f"The profile of {curve.name} is not monotone: falling back to linear "
+            "interpolation; its limits are the outermost crossings."
         )
-    for end, limit in ((curve.zeta[0], curve.lower), (curve.zeta[-1], curve.upper)):
+    ends = ("below", curve.zeta[0], curve.lower), ("above", curve.zeta[-1], curve.upper)
+    for side, end, limit in ends:
         if abs(end) < reach and not np.isfinite(limit):
-            side = "below" if end <= 0.0 else "above"
             reason = "broke off" if np.isnan(limit) else "goes on without end"
             notes.append(
                 f"The profile of {curve.name} {reason} {side} its estimate, where zeta "

@@ -134,13 +134,13 @@ def random_setting(
     turn, sizes = natural.leading_basis(slot, parameter.rows)
     other = natural.with_structure(template, parameter.slot, natural.Leading(turn))
     part = make(other)
-    index = part.indices(slot)
+    places = part.indices(slot)
     p = len(slot.basis)
     if parameter.kind == "sd":
-        held = _deviation(part, int(index[0]), 1.0 / float(sizes[0]))
+        held = _deviation(part, int(places[0]), 1.0 / float(sizes[0]))
         # Without the first effect, what the others share with it is nothing.
-        return other, held, POSITIVE, End(zeros(part.even, index[:p]), index)
-    ratio = Correlation(part.even, int(index[0]), int(index[1]), int(index[p]))
+        return other, held, POSITIVE, End(zeros(part.even, places[:p]), places)
+    ratio = Correlation(part.even, int(places[0]), int(places[1]), int(places[p]))
     return other, ratio, ANGLE, None
 
 
@@ -155,9 +155,9 @@ def _patterned(
 ) -> tuple[Restriction, Scale]:
     """For a structure whose parameters are deviations and angles of correlations."""
     structure: Any = slot.structure
-    p, index = len(slot.basis), part.indices(slot)
+    p, places = len(slot.basis), part.indices(slot)
     first = structure.size(p) - structure.angle_count(p)
-    place = int(index[parameter.entry])
+    place = int(places[parameter.entry])
     if parameter.kind == "sd":
         row = parameter.rows[0]
         size = float(slot.basis[row, row])
@@ -175,7 +175,7 @@ def _patterned(
     if lag == 0:
         scale = Pattern(structure, p)
         return pinned(part.even, place, scale.sign), scale
-    angles = index[first:]
+    angles = places[first:]
 
     def solve(x: Array, at: float) -> float:
         found = structure.from_angles(x[angles], p)

@@ -7,6 +7,7 @@ step. Linear models are profiled by the ML deviance, whatever they were fitted b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -77,7 +78,7 @@ def surface(fit: MixedFit) -> Surface:
 
 
 def random_values(
-    known: tuple[Parameter, ...], template: Template, lambdas: Any, sigma: float
+    known: Sequence[Parameter], template: Template, lambdas: Any, sigma: float
 ) -> Array:
     """Standard deviations and correlations; the other places stay NaN."""
     covariances = natural.relative_covariances(template, lambdas)

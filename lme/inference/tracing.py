@@ -16,16 +16,12 @@ from numpy.typing import NDArray
 
 from lme.engine.restriction import HeldPoint, Restriction, held
 from lme.inference.settings import Setting
-from lme.search import Control, newton
+from lme.inference.settling import TOLERANCE, searched, settle
 
 Array = NDArray[np.float64]
 
-#: Predicted decrease of the deviance at which a point of the path is good enough.
-TOLERANCE = 1e-7
 #: A deviance this much below the minimum means that it was not the minimum.
 BETTER = 1e-5
-#: Newton steps on a path before the search with a trust region takes over.
-_STEPS = 8
 #: Most that one step may be longer than the one before.
 _GROWTH = 4.0
 #: Error of the trapezium rule, in steps, and least step, in first steps, that decide
@@ -35,6 +31,8 @@ _CURVED, _CLOSE = 0.05, 0.05
 _HIT, _CROSSINGS = 2e-6, 6
 #: Standard errors from the estimate beyond which a path is not followed.
 _FAR = 1e4
+#: Change of zeta over all the way from the estimate, below which it is flat.
+_FLAT = 0.1
 
 
 @dataclass(frozen=True)
@@ -69,70 +67,6 @@ class BetterOptimum(Exception):
     def __init__(self, full: Any, deviance: float) -> None:
         super().__init__()
         self.full, self.deviance = full, deviance
-
-
-def _step(gradient: Array, hessian: Array) -> tuple[Array, float] | None:
-    """Newton step and the decrease that it promises; None if not downhill."""
-    try:
-        factor = np.linalg.cholesky(hessian)
-    except np.linalg.LinAlgError:
-        return None
-    half = np.linalg.solve(factor, gradient)
-    return -np.linalg.solve(factor.T, half), 0.5 * float(half @ half)
-
-
-def _updated(hessian: Array, step: Array, change: Array) -> Array:
-    """BFGS update, damped so that the Hessian stays positive definite.
-
-    References
-    ----------
-    Powell (1978), Lecture Notes in Mathematics 630:144, doi:10.1007/BFb0067703.
-    """
-    moved = hessian @ step
-    size = float(step @ moved)
-    product = float(step @ change)
-    if product < 0.1 * size:
-        share = 0.9 * size / (size - product)
-        change = share * change + (1.0 - share) * moved
-        product = float(step @ change)
-    outer = moved[:, None] * moved / size
-    return np.asarray(hessian - outer + change[:, None] * change / product)
-
-
-def settle(
-    evaluate: Callable[[Array], HeldPoint],
-    restriction: Restriction,
-    guess: Array,
-    hessian: Array,
-) -> tuple[HeldPoint, Array, float]:
-    """The constrained minimum near a guess, the Hessian there, and the deviance.
-
-    Newton steps with the Hessian of the point before, kept up by secants, as long as
-    they do what they promise; otherwise the search of the fit. The deviance is what
-    the last, quadratic model promises: closer by an order than that at the point.
-    """
-    point = evaluate(guess)
-    if not guess.size:
-        return point, hessian, point.value
-    for _ in range(_STEPS):
-        found = _step(point.gradient, hessian) if np.isfinite(point.value) else None
-        if found is None:
-            break
-        step, promise = found
-        if promise < TOLERANCE:
-            return point, hessian, point.value - promise
-        trial = evaluate(point.theta + step)
-        if not point.value - trial.value > 0.2 * promise:
-            break
-        hessian = _updated(hessian, step, trial.gradient - point.gradient)
-        point = trial
-    start = point.theta if np.isfinite(point.value) else guess
-    control = Control(tolerance=0.1 * TOLERANCE)
-    outcome = newton(evaluate, start, control, even=restriction.even)
-    best = outcome.point
-    if not isinstance(best, HeldPoint):
-        raise TypeError("The search returned a point of another criterion.")
-    return best, outcome.hessian, best.value
 
 
 class Path:
@@ -200,9 +134,11 @@ class Path:
         """What the limit is where zeta does not reach as far as it should."""
         node = self.nodes[-1 if sign > 0.0 else 0]
         scale = self.setting.scale
-        if node.at == self._end(sign) or len(self.nodes) == 1:
+        if node.at == self._end(sign):
             return scale.outward(scale.high if sign > 0.0 else scale.low)
-        if self._far(node):
+        # Flat, or further than any estimate could be: it would go on for ever.
+        flat = not abs(node.rate * (node.at - self._origin)) > _FLAT
+        if self._far(node) or flat or len(self.nodes) == 1:
             return scale.outward(sign * np.inf)
         return np.nan
 
@@ -252,17 +188,20 @@ class Path:
                 break
             length = self._length(node, last, length)
             last = node
-            if self._far(node):
+            level = len(found) > 3 and abs(node.zeta) - abs(found[-4].zeta) < 1e-3
+            if self._far(node) or (level and np.isinf(end)):
                 break
         return self._improved(found, sign)
 
     def _coarse(self, last: Node, node: Node) -> bool:
         """Whether two neighbours are too far apart for interpolation between them."""
         width, rise = node.at - last.at, node.zeta - last.zeta
-        if abs(width) * self._first < _CLOSE * self.step or self._stuck(node):
+        if self._stuck(node):
             return False
         if abs(rise) > 2.0 * self.step:
-            return True
+            return abs(width) > 1e-9 * max(abs(node.at), abs(last.at))
+        if abs(width) * self._first < _CLOSE * self.step:
+            return False
         # A cubic is good where the trapezium of its slopes is nearly right.
         wrong = 0.5 * (self._rate(last) + self._rate(node)) * width - rise
         return bool(abs(wrong) > _CURVED * self.step)
@@ -277,6 +216,8 @@ class Path:
             # The last point should lie just beyond.
             wanted = 1.05 * (self.cutoff - abs(node.zeta)) + 0.02
         taken = max(abs(node.at - last.at), length * 1e-3)
+        if abs(node.zeta) - abs(last.zeta) < 0.1 * self.step:
+            return _GROWTH * taken
         if not node.rate > 0.0:
             return taken
         return min(wanted / node.rate, _GROWTH * taken)
@@ -383,9 +324,7 @@ class Path:
             evaluate = held(setting.evaluate, setting.restriction, node.at)
             point, hessian, value = searched(evaluate, setting.restriction, free)
             if value < node.deviance - TOLERANCE:
-                found[i] = self._made(
-                    node.at, value, point, point.theta, hessian, sign
-                )
+                found[i] = self._made(node.at, value, point, point.theta, hessian, sign)
         return found
 
 
@@ -407,10 +346,3 @@ def _between(
         else:
             high = t
     return inner.at + width * 0.5 * (low + high)
-
-
-def searched(
-    evaluate: Callable[[Array], HeldPoint], restriction: Restriction, guess: Array
-) -> tuple[HeldPoint, Array, float]:
-    """The minimum by the search of the fit, from far away."""
-    return settle(evaluate, restriction, guess, -np.eye(guess.size))
