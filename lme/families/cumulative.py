@@ -72,8 +72,11 @@ def _binomial(
 ) -> Array:
     # 1e-9 of a success: a proportion times the trials is a whole number but for that.
     successes = np.floor(y * weights + 1e-9)
-    inside = special.bdtr(np.clip(successes, 0.0, weights), weights, mean)
-    return np.where(successes < 0.0, 0.0, inside)
+    left = weights - successes
+    inside = special.betainc(
+        np.maximum(left, 0.5), np.maximum(successes, 0.0) + 1.0, 1.0 - mean
+    )
+    return np.where(successes < 0.0, 0.0, np.where(left > 0.0, inside, 1.0))
 
 
 def _poisson(
