@@ -95,7 +95,7 @@ def _mean_change(labels: Sequence[str], ref: int) -> Coefficients:
     return rows, [f"{labels[i]}|{labels[i + 1]}" for i in range(k - 1)]
 
 
-_DEGREES = ("linear", "quadratic", "cubic", "quartic", "quintic")
+_DEGREES = ("linear", "quadratic", "cubic", "quartic")
 
 
 def _polynomials(labels: Sequence[str], ref: int) -> Coefficients:

@@ -25,6 +25,8 @@ from lme.inference.response_scale import ResponseScale
 Array = NDArray[np.float64]
 
 TYPES = ("link", "response")
+RESERVED = ("estimate", "se", "df", "lower", "upper", "t", "z", "p")
+"""Columns of frames beside those of the variables."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ class MarginalMeans:
         Returns
         -------
         DataFrame
-            The columns of `labels`, then ``estimate``, ``se``, ``df``, ``lower``,
+            The columns of `labels` (with an underscore behind a name that is one of
+            the following), then ``estimate``, ``se``, ``df``, ``lower``,
             ``upper``, ``t`` (``z`` for the normal distribution) and ``p``. What cannot
             be estimated is NaN. With ``type="response"`` estimates, standard errors
             (by the delta method) and limits are those of the response, or ratios;
@@ -151,12 +154,12 @@ class MarginalMeans:
             se = np.abs(link.first(estimate)) * se
             ends = np.sort([link.mean(lower), link.mean(upper)], axis=0)
             estimate, lower, upper = link.mean(estimate), ends[0], ends[1]
-        found = self.labels.copy()
+        found = self.labels.rename(columns={name: f"{name}_" for name in RESERVED})
         if link is not None and self.kind == "contrasts":
             found["contrast"] = [n.replace(" - ", " / ") for n in found["contrast"]]
         found["estimate"], found["se"], found["df"] = estimate, se, df
         found["lower"], found["upper"] = lower, upper
-        found["z" if self.basis.method.label == "normal" else "t"] = t
+        found[self.statistic] = t
         found["p"] = p
         found.attrs |= {"ddf": self.basis.method.label, "adjust": self.adjusted_by}
         return found
@@ -169,6 +172,11 @@ class MarginalMeans:
             return self.scale.link
         is_ratio = self.family is not None and self.family.differences
         return self.scale.ratio_link if is_ratio and self.scale.ratio else None
+
+    @property
+    def statistic(self) -> str:
+        """``z`` for the normal distribution, else ``t``."""
+        return "z" if self.basis.method.label == "normal" else "t"
 
     @property
     def estimate_name(self) -> str:

@@ -72,13 +72,13 @@ def _notes(means: MarginalMeans) -> list[str]:
     return notes
 
 
-def cells_of(means: MarginalMeans) -> tuple[list[str], list[list[str]], pd.DataFrame]:
-    """Header and cells, without the columns of groups, and the frame."""
+def cells_of(means: MarginalMeans) -> tuple[list[str], list[list[str]]]:
+    """Header and cells, without the columns of groups."""
     frame = means.to_frame()
-    inner = [c for c in means.labels.columns if c not in means.by]
-    letter = "z" if "z" in frame else "t"
-    columns = [[_level(v) for v in frame[name]] for name in inner]
-    header = [*inner, means.estimate_name, "SE"]
+    inner = [i for i, c in enumerate(means.labels.columns) if c not in means.by]
+    letter = means.statistic
+    columns = [[_level(v) for v in frame.iloc[:, i]] for i in inner]
+    header = [*(str(means.labels.columns[i]) for i in inner), means.estimate_name, "SE"]
     estimates = numbers(frame["estimate"])
     lost = frame["estimate"].isna().tolist()
     columns.append(
@@ -95,7 +95,7 @@ def cells_of(means: MarginalMeans) -> tuple[list[str], list[list[str]], pd.DataF
         header += [letter, "p"]
         columns.append(["" if np.isnan(v) else f"{v:.3f}" for v in frame[letter]])
         columns.append([p_value(v) for v in frame["p"]])
-    return header, [list(row) for row in zip(*columns, strict=True)], frame
+    return header, [list(row) for row in zip(*columns, strict=True)]
 
 
 def _level(value: object) -> str:
@@ -115,7 +115,7 @@ def _titles(means: MarginalMeans) -> list[str]:
 
 def text_of(means: MarginalMeans) -> str:
     """The estimates as text."""
-    header, rows, _ = cells_of(means)
+    header, rows = cells_of(means)
     left = range(len([c for c in means.labels.columns if c not in means.by]))
     body = table(rows, header, left=left).splitlines()
     parts = [headline(means), method_line(means)]
@@ -130,7 +130,7 @@ def text_of(means: MarginalMeans) -> str:
 
 def html_of(means: MarginalMeans) -> str:
     """The estimates as HTML, for notebooks."""
-    header, rows, _ = cells_of(means)
+    header, rows = cells_of(means)
     head = f"{escape(headline(means))}<br/>{escape(method_line(means))}"
     parts = [f"<p>{head}</p>"]
     for title, own in zip(_titles(means), means._groups(), strict=True):

@@ -245,8 +245,6 @@ def adjusted_p(t: Array, df: Array, name: str, family: Family) -> Array:
     plain: Array = np.asarray(2.0 * stats.t.sf(np.abs(t), df))
     method = ADJUSTMENTS[name]
     known = ~np.isnan(plain)
-    if family.size < 2 or not known.any():
-        return plain
     out = plain.copy()
     if method.stepwise is not None:
         out[known] = method.stepwise(plain[known], family.size)
@@ -273,7 +271,7 @@ def critical_values(df: Array, level: float, name: str, family: Family) -> Array
     alpha = 1.0 - level
     method = ADJUSTMENTS["bonferroni" if ADJUSTMENTS[name].stepwise else name]
     tail = method.tail
-    if tail is None or family.size < 2:
+    if tail is None or not family.size:
         return np.asarray(stats.t.isf(alpha / 2.0, df))
     found: dict[float, float] = {}
     for own in df[~np.isnan(df)].tolist():
