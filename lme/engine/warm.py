@@ -1,4 +1,4 @@
-"""The first Newton step of many responses from one factorization.
+"""The first point of many searches from one factorization.
 
 Responses that were drawn from a fitted model have their optima near its own. At that
 theta the factorization is the same for all of them, and so is everything in the
@@ -6,6 +6,8 @@ gradient that is free of the response: what remains is one solve for each.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +20,35 @@ Array = NDArray[np.float64]
 
 #: Responses that are solved for together.
 TOGETHER = 16
-#: Longest first step, relative to theta; beyond it the Hessian of the fit is no guide.
-_LONGEST = 0.5
 
 
-def first_steps(
+@dataclass(slots=True)
+class Known:
+    """The criterion of one response at the estimates of another.
+
+    Attributes
+    ----------
+    theta : (k,) array
+    value : float
+    gradient : (k,) array
+    hessian : (k, k) array
+        That of the other response.
+    """
+
+    theta: Array
+    value: float
+    gradient: Array
+    hessian: Array
+
+    def curvature(self) -> Array:
+        """Model of the Hessian, (k, k)."""
+        return self.hessian
+
+
+def first_points(
     criterion: Criterion, theta: Array, hessian: Array, residuals: Array
-) -> Array:
-    """Where each search should begin, (R, k).
+) -> list[Known] | None:
+    """The criteria of many responses at one theta; None where there is no value.
 
     Parameters
     ----------
@@ -44,23 +67,25 @@ def first_steps(
     free of the response, ``d = Z'V^-1 (y - X beta)`` and ``s = df / r2``.
     """
     at = criterion.evaluate(theta, gradient=False)
-    out = np.repeat(theta[None, :], residuals.shape[1], axis=0)
-    values = np.linalg.eigvalsh(hessian)
-    if not np.isfinite(at.value) or not values[0] > 1e-6 * values[-1]:
-        return out
+    if not (np.isfinite(at.value) and np.isfinite(hessian).all()):
+        return None
     p = criterion.problem.p
     weights = np.zeros((p + 1, p + 1))
     if p and criterion.reml:
         half, _ = lapack.dtrtri(at.RX, lower=0)
         weights[:p, :p] = half @ half.T
     fixed = criterion.kernel.adjoint(weights)
+    out: list[Known] = []
     for first in range(0, residuals.shape[1], TOGETHER):
-        some = slice(first, first + TOGETHER)
-        scores, r2 = _scores(criterion, at.RX, residuals[:, some])
+        some = residuals[:, first : first + TOGETHER]
+        scores, r2 = _scores(criterion, at.RX, some)
         gradient = _gradients(criterion, at.lambdas, theta, fixed, scores, r2)
-        step = -np.linalg.solve(hessian, gradient).T
-        short = np.linalg.norm(step, axis=1) <= _LONGEST * np.linalg.norm(theta)
-        out[some][short] += step[short]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = at.value + criterion.df * np.log(r2 / at.r2)
+        out += [
+            Known(theta, float(f), g, hessian)
+            for f, g in zip(value, gradient.T, strict=True)
+        ]
     return out
 
 

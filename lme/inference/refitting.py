@@ -14,21 +14,22 @@ from lme.engine.batched_parameters import lifted
 from lme.engine.choice import choose
 from lme.engine.lmm import Criterion, Evaluation
 from lme.engine.threads import suited_threads
-from lme.engine.warm import first_steps
+from lme.engine.warm import Known, first_points
 from lme.errors import LMEError
 from lme.fit import Fit
 from lme.generalized import GLMMFit
 from lme.inference.working import MixedFit
 from lme.preparation import check_scale, polish, settle_zeros
-from lme.search import Control, control_from, newton
+from lme.search import Control, Point, control_from, newton
 from lme.starting import feasible, generalized_start, linear_start
 
 Array = NDArray[np.float64]
 #: Called with the number of refits done since the last call.
 Tick = Callable[[int], object]
 
-#: Predicted decrease at which a warm refit takes its last step without a gradient.
-_WARM = 1e-7
+#: Largest predicted decrease, and length of the step, at which a warm refit takes its
+#: last step without a gradient.
+_DECREASE, _STEP = 1e-7, 1e-5
 #: What a refit may fail with.
 FAILURES = (LMEError, np.linalg.LinAlgError, FloatingPointError)
 
@@ -105,34 +106,61 @@ def _refit_linear(fit: Fit, Y: Array, warm: bool, tick: Tick) -> Refits:
     kernel, _ = choose(problem.cross, fit.convergence.kernel)
     template = problem.template
     control = control_from(fit.options["control"])
-    starts: Array | None = None
+    known: list[Known] | None = None
     with suited_threads(problem.cross.sizes):
         if warm:
-            control = replace(control, tolerance=max(control.tolerance, _WARM))
-            known = template.internal(fit.theta)
-            begin = lifted(problem, known)
-            finite = np.where(np.isfinite(Y), Y, 0.0)
-            _, residuals = batched.least_squares(problem, finite)
-            criterion = Criterion(problem, kernel, fit.reml)
-            starts = np.repeat(begin[None, :], len(Y), axis=0)
-            if np.array_equal(known, begin):
+            control = replace(control, tolerance=_tolerance(fit, control))
+            estimate = template.internal(fit.theta)
+            start = lifted(problem, estimate)
+            if np.array_equal(estimate, start):
+                finite = np.where(np.isfinite(Y), Y, 0.0)
+                _, residuals = batched.least_squares(problem, finite)
+                criterion = Criterion(problem, kernel, fit.reml)
                 hessian = fit.convergence.hessian
-                starts = first_steps(criterion, begin, hessian, residuals)
+                known = first_points(criterion, estimate, hessian, residuals)
 
         def one(i: int, y: Array) -> Refits:
             again = lmm.with_response(problem, y)
             check_scale(again.residual, y)
             kernel.load(again.cross)
-            start = linear_start(again, None) if starts is None else starts[i]
-            return search_linear(Criterion(again, kernel, fit.reml), start, control)
+            criterion = Criterion(again, kernel, fit.reml)
+            begin = start if warm else linear_start(again, None)
+            return search_linear(criterion, begin, control, known[i] if known else None)
 
         return _each(fit, Y, one, tick)
 
 
-def search_linear(criterion: Criterion, start: Array, control: Control) -> Refits:
-    """The optimum of one criterion, as a record of one refit."""
+def _tolerance(fit: Fit, control: Control) -> float:
+    """Predicted decrease to stop at: larger where theta is known very precisely."""
+    hessian = fit.convergence.hessian
+    if not np.isfinite(hessian).all():
+        return control.tolerance
+    least = 0.5 * float(np.linalg.eigvalsh(hessian)[0]) * _STEP**2
+    return max(control.tolerance, min(least, _DECREASE))
+
+
+def search_linear(
+    criterion: Criterion, start: Array, control: Control, known: Known | None = None
+) -> Refits:
+    """The optimum of one criterion, as a record of one refit.
+
+    Parameters
+    ----------
+    criterion : Criterion
+    start : (k,) array
+    control : Control
+    known : Known, optional
+        The criterion at the start.
+    """
     problem, template = criterion.problem, criterion.problem.template
-    outcome = newton(criterion.evaluate, start, control, 0, template.even())
+
+    def evaluate(theta: Array) -> Point:
+        if known is not None and theta is known.theta:
+            return known
+        return criterion.evaluate(theta)
+
+    begin = start if known is None else known.theta
+    outcome = newton(evaluate, begin, control, 0, template.even())
     if outcome.status == "no start":
         return no_refits(1, template.size, problem.p)
     point = settle_zeros(criterion, outcome, template)
