@@ -89,7 +89,7 @@ def normal_correlation(values: Array) -> tuple[float, float]:
     --------
     >>> r, least = normal_correlation(np.arange(20.0))
     >>> round(r, 3), round(least, 3)
-    (0.981, 0.95)
+    (0.989, 0.95)
     """
     n = values.size
     quantiles = ndtri((np.arange(1, n + 1) - 0.375) / (n + 0.25))

@@ -150,6 +150,7 @@ def _compared(fit: MixedFit, found: Sequence[Estimates]) -> dict[str, Any]:
         "_covratio": determinant,
         "_covtrace": trace,
         "_theta": None if m and not np.isfinite(thetas).any() else thetas,
+        "_sigma_there": np.array([each.sigma_there for each in found]),
         "_notes": tuple(each.note for each in found),
     }
 
@@ -181,6 +182,7 @@ def _row_influence(
             "_covratio": without.covratio,
             "_covtrace": without.covtrace,
             "_theta": None,
+            "_sigma_there": None,
             "_notes": tuple(
                 "" if known else "the row alone determines an effect"
                 for known in np.isfinite(at.remainder)

@@ -53,6 +53,7 @@ class Influence:
     _covratio: Array
     _covtrace: Array
     _theta: Array | None
+    _sigma_there: Array | None
     _notes: tuple[str, ...]
 
     def _column(self, values: Array, name: str) -> pd.Series:
@@ -121,13 +122,17 @@ class Influence:
 
     @property
     def sigma_deleted(self) -> pd.Series:
-        """Residual standard deviation, or root of the dispersion, without the unit."""
+        """Residual standard deviation, or root of the dispersion, without the unit.
+
+        With ``method="one-step"`` at theta of all rows.
+        """
         return self._column(self.sigma, "sigma")
 
     @cached_property
-    def _thetas(self) -> Array:
-        if self._theta is not None:
-            return self._theta
+    def _moved(self) -> tuple[Array, Array]:
+        """Theta without each unit, and sigma at that theta."""
+        if self._theta is not None and self._sigma_there is not None:
+            return self._theta, self._sigma_there
         if isinstance(self._fit, GLMMFit):
             raise FitError(
                 "The one-step method holds theta of a generalized model.",
@@ -143,13 +148,13 @@ class Influence:
         With ``method="one-step"`` after one Newton step from those of all rows.
         """
         columns = theta_names(self._fit)
-        return pd.DataFrame(self._thetas, index=self.index, columns=columns)
+        return pd.DataFrame(self._moved[0], index=self.index, columns=columns)
 
     @property
     def varcomp_deleted(self) -> pd.DataFrame:
         """Variances without each unit: of the random effects, and residual."""
         return pd.DataFrame(
-            _variances(self._fit, self._thetas, self.sigma),
+            _variances(self._fit, *self._moved),
             index=self.index,
             columns=_variance_names(self._fit),
         )

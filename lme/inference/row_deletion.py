@@ -98,8 +98,15 @@ def delete_rows(fit: MixedFit, at: Held) -> RowDeletion:
     )
 
 
-def theta_without_rows(fit: Fit) -> Array:
-    """Theta without each row, by one Newton step, (n, k) in the user's basis.
+def theta_without_rows(fit: Fit) -> tuple[Array, Array]:
+    """Theta without each row, by one Newton step, and sigma there.
+
+    Returns
+    -------
+    theta : (n, k) array
+        In the user's basis.
+    sigma : (n,) array
+        To the first order of the step.
 
     Notes
     -----
@@ -116,23 +123,27 @@ def theta_without_rows(fit: Fit) -> Array:
     criterion = Criterion(problem, kernel, fit.reml)
     k = theta.size
     gradient, hessian = np.empty((problem.n, k)), np.empty((k, k))
+    slope = np.empty((problem.n, k))
     for j, unit in enumerate(np.eye(k)):
         step = _STEP * max(1.0, abs(float(theta[j])))
-        values = []
-        slopes = []
+        values, sizes, slopes = [], [], []
         for sign in (1.0, -1.0):
             moved = theta + sign * step * unit
             slopes.append(criterion.evaluate(moved).gradient)
             at = held_at(problem, where, kernel, moved)
+            sizes.append(np.log(at.r2 - at.residual**2 / at.remainder))
             values.append(_change(fit, at, criterion.df))
         gradient[:, j] = (values[0] - values[1]) / (2.0 * step)
+        slope[:, j] = (sizes[0] - sizes[1]) / (2.0 * step)
         hessian[j] = (slopes[0] - slopes[1]) / (2.0 * step)
     hessian = 0.5 * (hessian + hessian.T)
     out = np.full((problem.n, k), np.nan)
     known = np.isfinite(gradient).all(axis=1)
     moved = one_newton_step(gradient[known], hessian, theta)
     out[known] = [template.external(template.canonical(row)) for row in moved]
-    return out
+    sigma = sigma_without(fit, held_at(problem, where, kernel, theta))
+    sigma[known] *= np.exp(0.5 * ((moved - theta) * slope[known]).sum(axis=1))
+    return out, sigma
 
 
 def _change(fit: Fit, at: Held, df: int) -> Array:

@@ -46,7 +46,10 @@ class Estimates(NamedTuple):
     sigma : float
         Residual standard deviation, or the root of the dispersion.
     theta : (k,) array
-        In the user's basis; NaN where it was held.
+        In the user's basis; after one Newton step where it was held for the rest, NaN
+        where it was not moved.
+    sigma_there : float
+        Residual standard deviation at that theta.
     note : str
         Why there are no numbers, or what they lack; empty as a rule.
     """
@@ -55,6 +58,7 @@ class Estimates(NamedTuple):
     covariance: Array
     sigma: float
     theta: Array
+    sigma_there: float
     note: str = ""
 
 
@@ -62,7 +66,8 @@ def nothing(fit: MixedFit, note: str) -> Estimates:
     """NaN for everything, with the reason."""
     p = fit.beta.size
     theta = np.full(fit.theta.size, np.nan)
-    return Estimates(np.full(p, np.nan), np.full((p, p), np.nan), np.nan, theta, note)
+    none = np.full((p, p), np.nan)
+    return Estimates(np.full(p, np.nan), none, np.nan, theta, np.nan, note)
 
 
 @dataclass
@@ -103,7 +108,8 @@ class LinearRefits:
             if not np.isfinite(at.value):
                 return nothing(self.fit, "the criterion is not finite")
             moved = one_newton_step(at.gradient, at.curvature(), theta)
-            return self._estimates(criterion, at, moved, "")
+            there = criterion.evaluate(moved, gradient=False)
+            return self._estimates(criterion, at, there, "")
         outcome = newton(
             criterion.evaluate, theta, Control(), even=problem.template.even()
         )
@@ -114,10 +120,10 @@ class LinearRefits:
         if not isinstance(final, Evaluation):
             raise TypeError("The search returned a point of another criterion.")
         note = "" if outcome.status == "converged" else "not converged"
-        return self._estimates(criterion, final, final.theta, note)
+        return self._estimates(criterion, final, final, note)
 
     def _estimates(
-        self, criterion: Criterion, at: Evaluation, theta: Array, note: str
+        self, criterion: Criterion, at: Evaluation, there: Evaluation, note: str
     ) -> Estimates:
         problem = criterion.problem
         sigma = float(np.sqrt(at.r2 / criterion.df))
@@ -125,8 +131,14 @@ class LinearRefits:
         beta = np.asarray(np.linalg.solve(problem.R, inner), dtype=float)
         inverse = np.linalg.inv(at.RX @ problem.R)
         template = problem.template
-        moved = template.external(template.canonical(theta))
-        return Estimates(beta, sigma**2 * inverse @ inverse.T, sigma, moved, note)
+        return Estimates(
+            beta,
+            sigma**2 * inverse @ inverse.T,
+            sigma,
+            template.external(template.canonical(there.theta)),
+            float(np.sqrt(there.r2 / criterion.df)),
+            note,
+        )
 
 
 @dataclass
@@ -164,9 +176,8 @@ class WorkingSteps:
         inverse = np.linalg.inv(at.RX @ problem.R)
         sigma = float(np.sqrt(self.fit.extra)) if self.fit.family.dispersion else 1.0
         unknown = np.full(self.fit.theta.size, np.nan)
-        return Estimates(
-            self.fit.beta + change, inverse @ inverse.T, sigma, unknown, ""
-        )
+        beta = self.fit.beta + change
+        return Estimates(beta, inverse @ inverse.T, sigma, unknown, np.nan)
 
 
 @dataclass
@@ -207,11 +218,13 @@ class GeneralizedRefits:
         beta = np.asarray(np.linalg.solve(problem.R, point.modes.gamma), dtype=float)
         RX = np.linalg.cholesky(criterion.fixed_information(point)).T @ problem.R
         inverse = np.linalg.inv(RX)
+        sigma = float(np.exp(0.5 * extra)) if fit.family.dispersion else 1.0
         return Estimates(
             beta,
             inverse @ inverse.T,
-            float(np.exp(0.5 * extra)) if fit.family.dispersion else 1.0,
+            sigma,
             problem.template.external(problem.template.canonical(theta)),
+            sigma,
             "" if outcome.status == "converged" else "not converged",
         )
 

@@ -196,10 +196,9 @@ def test_one_step_is_near(name):
             moved = np.linalg.norm(wanted - whole)
             missed = np.linalg.norm(getattr(step, attribute).to_numpy() - wanted)
             assert missed < 0.35 * moved
-        with np.errstate(invalid="ignore"):
-            large = np.abs(exact.varcomp_change) > 0.2
-            same = np.sign(exact.varcomp_change) == np.sign(step.varcomp_change)
-        assert same.to_numpy()[large.to_numpy()].all()
+        # Changes of the variances, of up to 27 percent, to a few percent.
+        missed = np.abs(step.varcomp_change - exact.varcomp_change).to_numpy().max()
+        assert missed < 0.06 if groups else missed < 0.01
 
 
 @pytest.mark.parametrize(
