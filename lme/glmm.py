@@ -17,7 +17,8 @@ from lme.formula.arrays import design_from_arrays
 from lme.formula.design import Design, build_design
 from lme.formula.replacement import check_response, split_counts
 from lme.generalized import GLMMFit, fit_glmm
-from lme.inference.wald import check_cov_type
+from lme.inference.robust import robust_options
+from lme.inference.wald import COV_TYPES
 from lme.model import LMM
 from lme.results import GLMMResults, GLMMResultsWrapper
 from lme.specification import DESIGN_OPTIONS, MixedModel
@@ -239,9 +240,8 @@ class GLMM(MixedModel):
             If the search stopped early, the optimum is not unique, or fitted
             probabilities are numerically 0 or 1 (separation).
         """
-        robust = cov_type == "cluster"
-        wanted = "hessian" if robust else cov_type
-        check_cov_type(wanted)
+        wishes = robust_options(cov_type, cov_kwds, COV_TYPES)
+        wanted = cov_type if wishes is None else "hessian"
         with self._quiet_rank():
             record = fit_glmm(
                 self.design,
@@ -255,8 +255,8 @@ class GLMM(MixedModel):
                 rank=self._rank(),
             )
         found = self._results(record, wanted)
-        if robust:
-            found = found.get_robustcov_results(cov_type, **(cov_kwds or {}))
+        if wishes is not None:
+            found = found.get_robustcov_results(cov_type, **wishes)
         return found
 
     def _results(self, record: GLMMFit, cov_type: str) -> GLMMResultsWrapper:

@@ -12,6 +12,7 @@ from lme.errors import OptionError
 from lme.fit import Fit, fit_lmm
 from lme.formula.arrays import design_from_arrays
 from lme.formula.design import Design, build_design
+from lme.inference.robust import robust_options
 from lme.preparation import check_sigma
 from lme.results import LMMResults, LMMResultsWrapper
 from lme.specification import DESIGN_OPTIONS, MixedModel
@@ -196,6 +197,7 @@ class LMM(MixedModel):
         ConvergenceWarning
             If the search stopped early, or the optimum is not unique.
         """
+        wishes = robust_options(cov_type, cov_kwds, ("nonrobust",))
         with self._quiet_rank():
             record = fit_lmm(
                 self.design,
@@ -209,11 +211,9 @@ class LMM(MixedModel):
                 rank=self._rank(),
             )
         found = self._results(record)
-        if cov_type == "nonrobust":
+        if wishes is None:
             return found
-        robust: LMMResultsWrapper = found.get_robustcov_results(
-            cov_type, **(cov_kwds or {})
-        )
+        robust: LMMResultsWrapper = found.get_robustcov_results(cov_type, **wishes)
         return robust
 
     def _results(self, record: Fit) -> LMMResultsWrapper:

@@ -121,13 +121,13 @@ def _of_rows(design: Design, codes: NDArray[Any], name: str) -> Codes:
         codes = codes[design.kept]
     if codes.size != n:
         raise DataError(
-            f"The clusters {name} have {codes.size} rows.",
+            f"The clusters {name!r} have {codes.size} rows.",
             f"The model uses {n}" + (f" of {rows}." if rows != n else "."),
             "Give one label for each row used.",
         )
     if (codes < 0).any():
         raise DataError(
-            f"The clusters {name} are missing in {int((codes < 0).sum())} rows.",
+            f"The clusters {name!r} are missing in {int((codes < 0).sum())} rows.",
             "Each row belongs to a cluster.",
         )
     return codes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lme.errors import OptionError, near
@@ -54,20 +54,73 @@ def robust_covariance(
                 f"The options are {', '.join(KEYWORDS)}.",
                 near(str(name), KEYWORDS),
             )
-    if cov_type in CORRECTIONS:
-        wishes.setdefault("type", cov_type)
-    elif cov_type != "cluster":
-        raise OptionError(
-            f"cov_type={cov_type!r} is not known.",
-            "It must be 'cluster', or a type: "
-            f"{', '.join(map(repr, CORRECTIONS))}. Rows of a group are dependent, so "
-            "that covariances for independent rows (HC0 ...) do not apply.",
-            near(str(cov_type), ["cluster", *CORRECTIONS]),
-        )
-    type = wishes.get("type")
-    if type is None and wishes.get("use_correction") is not None:
-        type = "CR1S" if wishes["use_correction"] else "CR0"
+    _check_kind(cov_type, ())
+    type = _type(cov_type, wishes)
     clusters = find_clusters(fit.design, wishes.get("groups"), frame)
     if isinstance(fit, GLMMFit):
         return generalized_sandwich(fit, clusters, type or "CR1")
     return linear_sandwich(fit, clusters, type or "CR2")
+
+
+def robust_options(
+    cov_type: str, cov_kwds: Any, plain: Sequence[str]
+) -> dict[str, Any] | None:
+    """What ``fit`` passes on to a robust covariance; None where none is asked for.
+
+    Parameters
+    ----------
+    cov_type : str
+        "cluster", a type, or one of `plain`.
+    cov_kwds : mapping or None
+        Options of a robust covariance.
+    plain : sequence of str
+        Kinds that are not robust.
+
+    Raises
+    ------
+    OptionError
+        For kinds that are not known, and options that have no use.
+    """
+    if cov_kwds is not None and not isinstance(cov_kwds, Mapping):
+        raise OptionError(
+            f"cov_kwds is of type {cov_kwds.__class__.__name__}.",
+            "Expected a mapping such as {'groups': 'school'}.",
+        )
+    _check_kind(cov_type, plain)
+    if cov_type not in plain:
+        return dict(cov_kwds or {})
+    if cov_kwds:
+        raise OptionError(
+            f"cov_kwds has no meaning with cov_type={cov_type!r}.",
+            "It holds the options of a robust covariance.",
+            "Use cov_type='cluster'.",
+        )
+    return None
+
+
+def _check_kind(cov_type: Any, plain: Sequence[str]) -> None:
+    known = [*plain, "cluster", *CORRECTIONS]
+    if cov_type in known:
+        return
+    raise OptionError(
+        f"cov_type={cov_type!r} is not known.",
+        f"It must be one of {', '.join(map(repr, known))}. Rows of a group are "
+        "dependent, so that covariances for independent rows (HC0 ...) do not apply.",
+        near(str(cov_type), known),
+    )
+
+
+def _type(cov_type: str, wishes: Mapping[str, Any]) -> str | None:
+    """The type of the sandwich, however it was named; None for the default."""
+    named = [wishes.get("type")]
+    if cov_type != "cluster":
+        named.append(cov_type)
+    if wishes.get("use_correction") is not None:
+        named.append("CR1S" if wishes["use_correction"] else "CR0")
+    found = [name for name in named if name is not None]
+    if len(set(found)) > 1:
+        raise OptionError(
+            f"The type is given as {' and as '.join(map(repr, found))}.",
+            "One of cov_type, type and use_correction is enough.",
+        )
+    return found[0] if found else None

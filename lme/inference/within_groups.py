@@ -88,7 +88,13 @@ def lmList(
     (25.5918, 144)
     """
     text = _with_term(formula)
-    chosen = None if family is None and link is None else resolve(family, link)
+    if family is None and link is not None:
+        raise OptionError(
+            f"link={link!r} is given without a family.",
+            "Least squares has no link.",
+            "Pass family= too.",
+        )
+    chosen = None if family is None else resolve(family, link)
     if chosen is not None and chosen.extra == "theta":
         raise OptionError(
             "theta of the negative binomial is not known.",

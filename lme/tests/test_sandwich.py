@@ -276,7 +276,7 @@ def test_refusals(sleep):
         sleep.get_robustcov_results(groups="Days")
     with pytest.raises(FormulaError, match="Did you mean 'Subject'"):
         sleep.get_robustcov_results(groups="subject")
-    with pytest.raises(DataError, match=r"have 2 rows. The model uses 162"):
+    with pytest.raises(DataError, match=r"have 2 rows\. The model uses 162"):
         sleep.get_robustcov_results(groups=[1, 2])
     labels = frame("uneven")["Subject"].astype(str)
     with pytest.raises(DataError, match="missing in 10 rows"):
@@ -293,6 +293,24 @@ def test_refusals(sleep):
         sleep.get_robustcov_results("CR1", groups=np.zeros(162))
     with pytest.raises(GroupError):
         find_clusters(sleep.fit_record.design, "school")
+
+
+def test_refusals_before_the_fit(binary):
+    model = lme.lmer(FORMULA, SLEEP)
+    with pytest.raises(OptionError, match="'nonrobust', 'cluster', 'CR0'"):
+        model.fit(cov_type="hc1")
+    with pytest.raises(OptionError, match="Did you mean 'cluster'"):
+        model.fit(cov_type="clutser")
+    with pytest.raises(OptionError, match="cov_kwds has no meaning"):
+        model.fit(cov_kwds={"groups": "Subject"})
+    with pytest.raises(OptionError, match="cov_kwds is of type list"):
+        model.fit(cov_type="cluster", cov_kwds=["Subject"])
+    with pytest.raises(OptionError, match="given as 'CR1' and as 'CR2'"):
+        model.fit(cov_type="CR2", cov_kwds={"type": "CR1"})
+    with pytest.raises(OptionError, match="'hessian', 'rx', 'cluster'"):
+        binary[1].model.fit(cov_type="sandwich")
+    with pytest.raises(OptionError, match="cov_kwds has no meaning"):
+        binary[1].model.fit(cov_type="rx", cov_kwds={"groups": "g"})
 
 
 def test_too_many_coefficients():

@@ -302,6 +302,8 @@ def test_wrong_options(sleep):
         lmList("Reaction ~ Days | Subject", SLEEP, family="negative_binomial")
     with pytest.raises(OptionError, match="Did you mean 'poisson'"):
         lmList("Reaction ~ Days | Subject", SLEEP, family="poison")
+    with pytest.raises(OptionError, match="without a family"):
+        lmList("Reaction ~ Days | Subject", SLEEP, link="log")
     with pytest.raises(DataError, match="gamma"):
         wrong = SLEEP.assign(Reaction=-1.0)
         lmList("Reaction ~ Days | Subject", wrong, family="gamma")
