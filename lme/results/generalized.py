@@ -211,10 +211,12 @@ class GLMMResults(MixedResults):
         data : frame, optional
             New data.
         **changes
-            Arguments of `glmer` and of `GLMM.fit` that change, such as ``nAGQ=9``.
+            Arguments of `glmer` and of `GLMM.fit` that change, such as ``nAGQ=9``. The
+            others stay as they were, but for `start`.
         """
         options = {"nAGQ": self.nAGQ, "cov_type": self._wanted}
-        options["laplace"] = self.fit_record.options["laplace"]
+        for name in ("laplace", "optimizer", "control"):
+            options[name] = self.fit_record.options[name]
         for name in FIT_OPTIONS:
             if name in changes:
                 options[name] = changes.pop(name)

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+KEPT_OPTIONS = ("kernel", "optimizer", "control")
+"""Arguments of `LMM.fit` that an update keeps."""
+FIT_OPTIONS = (*KEPT_OPTIONS, "reml", "start", "verbose", "cov_type", "cov_kwds")
+"""Arguments of `LMM.fit` that are not also arguments of `lmer`."""
+
 
 class LMMResults(MixedResults):
     """Results of a linear mixed model; `LMM.fit` makes them.
@@ -130,9 +135,25 @@ class LMMResults(MixedResults):
     def update(
         self, formula: str | None = None, data: Any = None, **changes: Any
     ) -> LMMResultsWrapper:
-        """Fit a changed model, as R's ``update``; see `LMM.update`."""
-        changes.setdefault("REML", self.fit_record.reml)
-        found: LMMResultsWrapper = self.model.update(formula, data, **changes).fit()
+        """Fit a changed model, as R's ``update``.
+
+        Parameters
+        ----------
+        formula : str, optional
+            New formula; ``.`` stands for the old side, as in ``". ~ . + x"``.
+        data : frame, optional
+            New data.
+        **changes
+            Arguments of `lmer` and of `LMM.fit` that change, such as ``REML=False`` or
+            ``optimizer="bobyqa"``. The others stay as they were, but for `start`.
+        """
+        record = self.fit_record
+        options = {name: record.options[name] for name in KEPT_OPTIONS}
+        options |= {name: changes.pop(name) for name in FIT_OPTIONS if name in changes}
+        kept = {"REML": record.reml, "sigma": record.known_sigma}
+        found: LMMResultsWrapper = self.model.update(
+            formula, data, **(kept | changes)
+        ).fit(**options)
         return found
 
 
