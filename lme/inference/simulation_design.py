@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,8 @@ from lme.formula.syntax import Name
 from lme.formula.table import Table
 from lme.formula.values import as_double, missing, take
 from lme.inference.components import unique_names
-from lme.inference.estimates import label_rows
 from lme.inference.simulation import Effects, Mechanism, count_of, draws
-from lme.inference.simulation_frame import form_of, to_frame
+from lme.inference.simulation_frame import form_of, framed
 
 Array = NDArray[np.float64]
 
@@ -128,8 +126,8 @@ def simulate(
     mechanism = _mechanism(params, design, law)
     kind = replace(design, y_kind=response.kind, y_levels=response.levels)
     trials = np.ones(design.nobs) if design.weights is None else design.weights
-    form = form_of(kind, law, trials, design.weights)
-    return to_frame(draws(mechanism, n, seed), form, partial(label_rows, design))
+    form = form_of(kind, law, design.weights)
+    return framed(design, draws(mechanism, n, seed), form, trials)
 
 
 def _family(family: Any, link: Any, params: Mapping[str, Any]) -> Family | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +13,6 @@ from lme.families.base import Family
 from lme.formula.design import Design
 from lme.formula.table import Table
 from lme.generalized import GLMMFit
-from lme.inference.estimates import label_rows
 from lme.inference.prediction import refuse_offset
 from lme.inference.prediction_rows import (
     Kept,
@@ -52,24 +50,17 @@ class Form:
     kind : {"numeric", "whole", "logical", "factor", "counts"}
     levels : tuple of str
         The two categories, failure first.
-    trials : (n,) array or None
-        Of counts.
     """
 
     kind: str
     levels: tuple[str, ...] = ()
-    trials: Array | None = None
 
 
-def form_of(
-    design: Design, family: Family | None, trials: Array | None, weights: Array | None
-) -> Form:
+def form_of(design: Design, family: Family | None, weights: Array | None) -> Form:
     """The form of responses of a family for a design."""
     if family is None:
         return Form("numeric")
-    if design.y_kind == "counts" and trials is not None:
-        return Form("counts", trials=trials)
-    if design.y_kind == "factor" or design.y_kind == "logical":
+    if design.y_kind != "numeric":
         return Form(design.y_kind, design.y_levels)
     ones = family.name == "binomial" and weights is None
     return Form("whole" if ones or family.name in _WHOLE else "numeric")
@@ -134,19 +125,15 @@ def simulate(
     if newdata is None:
         refuse_offset(offset)
         refuse_weights(weights)
-        form = form_of(design, family, design.trials, design.weights)
-        values = draws(mechanism_of(fit, re_form), n, seed)
-        return to_frame(values, form, lambda row: label_rows(design, row))
+        form = form_of(design, family, design.weights)
+        return framed(design, draws(mechanism_of(fit, re_form), n, seed), form)
     table = Table(newdata)
     kept = selected_effects(fit, re_form)
     prior = new_weights(fit, table, weights)
     mechanism = new_mechanism(fit, table, kept, offset, prior)
-    trials = prior if design.y_kind == "counts" else None
-    if trials is None and design.y_kind == "counts":
-        trials = np.ones(table.nrow)
-    form = form_of(design, family, trials, prior)
-    values = draws(mechanism, n, seed)
-    return to_frame(values, form, lambda row: pd.Series(row, index=table.index))
+    trials = np.ones(table.nrow) if prior is None else prior
+    form = form_of(design, family, prior)
+    return to_frame(draws(mechanism, n, seed), form, table.index, trials)
 
 
 def new_mechanism(
@@ -194,52 +181,77 @@ def _compressed(codes: NDArray[np.intp], values: Array, factor: Array) -> Effect
     return Effects(position.astype(np.intp), values, len(occurring), factor)
 
 
-def to_frame(
-    values: Array, form: Form, label: Callable[[Array], pd.Series]
+def framed(
+    design: Design, values: Array, form: Form, trials: Array | None = None
 ) -> pd.DataFrame:
-    """Replicates (n, rows) as columns in the form of the response."""
+    """Replicates of the rows of a design as a frame.
+
+    As `label_rows` for one response: with ``na_action="exclude"`` the rows that the
+    fit left out come back.
+    """
+    trials = design.trials if trials is None else trials
+    complete = len(design.full_index) == values.shape[1]
+    if design.na_action != "exclude" or complete:
+        return to_frame(values, form, design.index, trials)
+    if trials is not None:
+        trials = _padded(design, trials)
+    return to_frame(_padded(design, values), form, design.full_index, trials)
+
+
+def _padded(design: Design, values: Array) -> Array:
+    """Values of the rows used (..., n) in their places among all rows, else NaN."""
+    out = np.full((*values.shape[:-1], len(design.full_index)), np.nan)
+    out[..., design.kept] = values
+    return out
+
+
+def to_frame(
+    values: Array,
+    form: Form,
+    index: pd.Index[Any],
+    trials: Array | None = None,
+) -> pd.DataFrame:
+    """Replicates (n, rows) as columns in the form of the response.
+
+    Parameters
+    ----------
+    values : (n, rows) array
+    form : Form
+    index : Index
+        Labels of the rows.
+    trials : (rows,) array, optional
+        For counts.
+    """
     names = [f"sim_{i + 1}" for i in range(len(values))]
-    index = label(values[0]).index
     if form.kind == "counts":
-        assert form.trials is not None
-        successes = values * form.trials
-        pairs = [(s, form.trials - s) for s in successes]
+        assert trials is not None
+        successes = np.round(values * trials, 9)
+        both = np.stack([successes, trials - successes], axis=1)
         columns = pd.MultiIndex.from_product([names, [SUCCESSES, FAILURES]])
-        flat = [_whole(label(np.round(part, 9))) for pair in pairs for part in pair]
-        return pd.concat(flat, axis=1, keys=columns) if flat else pd.DataFrame()
-    if form.kind == "numeric" and len(index) == values.shape[1]:
-        return pd.DataFrame(values.T, index=index, columns=names)
-    convert = _CONVERSIONS[form.kind]
-    columns_of = {
-        name: convert(label(row), form) for name, row in zip(names, values, strict=True)
-    }
-    return pd.DataFrame(columns_of, index=index)
+        flat = both.reshape(-1, values.shape[1])
+        return _whole(pd.DataFrame(flat.T, index=index, columns=columns))
+    if form.kind == "factor":
+        levels = pd.Index(form.levels)
+        codes = np.where(np.isnan(values), -1, values).astype(int)
+        return pd.DataFrame(
+            {
+                name: pd.Categorical.from_codes(own, categories=levels)
+                for name, own in zip(names, codes, strict=True)
+            },
+            index=index,
+        )
+    frame = pd.DataFrame(values.T, index=index, columns=pd.Index(names))
+    if form.kind == "whole":
+        return _whole(frame)
+    if form.kind == "logical":
+        return frame.astype("boolean" if np.isnan(values).any() else "bool")
+    return frame
 
 
-def _whole(series: pd.Series) -> pd.Series:
+def _whole(frame: pd.DataFrame) -> pd.DataFrame:
     """Whole numbers as integers, missing ones as missing."""
-    known = series.dropna()
-    if not (known == np.round(known)).all():
-        return series
-    return series.astype("int64" if len(known) == len(series) else "Int64")
-
-
-def _logical(series: pd.Series) -> pd.Series:
-    complete = not series.isna().any()
-    return series.astype("bool" if complete else "boolean")
-
-
-def _categories(series: pd.Series, form: Form) -> pd.Series:
-    codes = series.fillna(-1).to_numpy().astype(int)
-    return pd.Series(
-        pd.Categorical.from_codes(codes, categories=pd.Index(form.levels)),
-        index=series.index,
-    )
-
-
-_CONVERSIONS: dict[str, Callable[[pd.Series, Form], pd.Series]] = {
-    "numeric": lambda series, form: series,
-    "whole": lambda series, form: _whole(series),
-    "logical": lambda series, form: _logical(series),
-    "factor": _categories,
-}
+    values = frame.to_numpy()
+    absent = np.isnan(values)
+    if (np.round(values) != values)[~absent].any():
+        return frame
+    return frame.astype("Int64" if absent.any() else "int64")

@@ -147,8 +147,8 @@ def test_means_of_generalized_models(counts, cbpp):
     eta = counts.fit_record.X[:1] @ counts.params.to_numpy()
     values = 1 / (1 + np.exp(-(eta + counts.fit_record.theta[0] * nodes)))
     expected = values @ share / share.sum()
-    found = simulate_responses(counts.fit_record, 20_000, 2)[:, 0].mean()
-    assert abs(found - expected) < 4 * 0.17 / np.sqrt(20_000)
+    found = simulate_responses(counts.fit_record, 8000, 2)[:, 0].mean()
+    assert abs(found - expected) < 4 * 0.17 / np.sqrt(8000)
 
 
 # --- form -----------------------------------------------------------------------------
