@@ -183,7 +183,8 @@ class Bootstrap:
         level : float
             Coverage between 0 and 1.
         parm : str or sequence of str, optional
-            Parameters wanted; "beta_" for all fixed effects, "theta_" for the others.
+            Parameters wanted; ``"beta_"`` for all fixed effects, ``"theta_"`` for the
+            others.
 
         Returns
         -------
