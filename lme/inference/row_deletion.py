@@ -58,6 +58,8 @@ def sigma_without(fit: MixedFit, at: Held) -> Array:
     if isinstance(fit, GLMMFit):
         scale = np.sqrt(fit.extra) if fit.family.dispersion else 1.0
         return np.full(n, float(scale))
+    if fit.known_sigma is not None:
+        return np.full(n, fit.known_sigma)
     df = n - at.problem.p if fit.reml else n
     left = at.r2 - at.residual**2 / at.remainder
     return np.asarray(np.sqrt(np.maximum(left, 0.0) / (df - 1)))
@@ -120,7 +122,7 @@ def theta_without_rows(fit: Fit) -> tuple[Array, Array]:
     theta = template.internal(fit.theta)
     where = pattern(problem.factors)
     kernel, _ = choose(problem.cross, fit.convergence.kernel)
-    criterion = Criterion(problem, kernel, fit.reml)
+    criterion = Criterion(problem, kernel, fit.reml, fit.known_sigma)
     k = theta.size
     gradient, hessian = np.empty((problem.n, k)), np.empty((k, k))
     slope = np.empty((problem.n, k))
@@ -142,7 +144,8 @@ def theta_without_rows(fit: Fit) -> tuple[Array, Array]:
     moved = one_newton_step(gradient[known], hessian, theta)
     out[known] = [template.external(template.canonical(row)) for row in moved]
     sigma = sigma_without(fit, held_at(problem, where, kernel, theta))
-    sigma[known] *= np.exp(0.5 * ((moved - theta) * slope[known]).sum(axis=1))
+    if fit.known_sigma is None:
+        sigma[known] *= np.exp(0.5 * ((moved - theta) * slope[known]).sum(axis=1))
     return out, sigma
 
 
@@ -151,6 +154,8 @@ def _change(fit: Fit, at: Held, df: int) -> Array:
     remainder = at.remainder
     left = at.r2 - at.residual**2 / remainder
     determinant = remainder if fit.reml else 1.0 - at.random
+    if fit.known_sigma is not None:
+        return np.asarray(np.log(determinant) + (left - at.r2) / fit.known_sigma**2)
     with np.errstate(invalid="ignore", divide="ignore"):
         changed = np.log(determinant) + (df - 1) * np.log(left)
     return np.asarray(changed - df * np.log(at.r2))

@@ -102,7 +102,7 @@ class LinearRefits:
         if note:
             return nothing(self.fit, note)
         kernel.load(problem.cross)
-        criterion = Criterion(problem, kernel, self.fit.reml)
+        criterion = Criterion(problem, kernel, self.fit.reml, self.fit.known_sigma)
         if self.one_step:
             at = criterion.evaluate(theta)
             if not np.isfinite(at.value):
@@ -126,7 +126,7 @@ class LinearRefits:
         self, criterion: Criterion, at: Evaluation, there: Evaluation, note: str
     ) -> Estimates:
         problem = criterion.problem
-        sigma = float(np.sqrt(at.r2 / criterion.df))
+        sigma = criterion.sigma or float(np.sqrt(at.r2 / criterion.df))
         inner = problem.level + at.coefficients
         beta = np.asarray(np.linalg.solve(problem.R, inner), dtype=float)
         inverse = np.linalg.inv(at.RX @ problem.R)
@@ -136,7 +136,7 @@ class LinearRefits:
             sigma**2 * inverse @ inverse.T,
             sigma,
             template.external(template.canonical(there.theta)),
-            float(np.sqrt(there.r2 / criterion.df)),
+            criterion.sigma or float(np.sqrt(there.r2 / criterion.df)),
             note,
         )
 

@@ -24,7 +24,10 @@ class Diagnostics(Contract):
         kind: str = "conditional",
         type: str | None = None,
         scaled: bool = False,
-        **options: Any,
+        *,
+        standardize: str | None = None,
+        n_sim: int = 250,
+        seed: Any = None,
     ) -> pd.Series:
         """Residuals on the index of the data.
 
@@ -37,12 +40,28 @@ class Diagnostics(Contract):
             By default "response", and "deviance" for a generalized model.
         scaled : bool
             Divide by sigma, or by the root of a dispersion that is estimated.
-        **options
-            ``standardize="leverage"`` or ``"cholesky"``; ``n_sim`` and ``seed`` of
-            quantile residuals. See `lme.inference.residuals.residuals`.
+        standardize : {"leverage", "cholesky"}, optional
+            Conditional residuals over ``sigma sqrt(1 - h)``; marginal ones freed from
+            their covariance.
+        n_sim : int
+            Simulated responses for quantile residuals of a generalized model.
+        seed : int, Generator, SeedSequence or None
+            For the same.
+
+        See Also
+        --------
+        lme.inference.residuals.residuals : has the definitions.
         """
         self._need_data("residuals")
-        values = residuals.residuals(self.fit_record, kind, type, scaled, **options)
+        values = residuals.residuals(
+            self.fit_record,
+            kind,
+            type,
+            scaled,
+            standardize=standardize,
+            n_sim=n_sim,
+            seed=seed,
+        )
         return estimates.label_rows(self.fit_record.design, values)
 
     def hlm_resid(
@@ -60,19 +79,36 @@ class Diagnostics(Contract):
         values = leverages.leverage(self.fit_record)
         return estimates.label_rows(self.fit_record.design, values)
 
-    def get_influence(self, groups: Any = None, **options: Any) -> influences.Influence:
+    def get_influence(
+        self,
+        groups: Any = None,
+        *,
+        method: str | None = None,
+        n_jobs: int = 1,
+        progress: bool = False,
+    ) -> influences.Influence:
         """Estimates without each row, or without each group of rows.
 
         Parameters
         ----------
         groups : str or array_like, optional
             A grouping factor of the model, or a label for each row; rows by default.
-        **options
-            ``method="exact"`` or ``"one-step"``, ``n_jobs``, ``progress``. See
-            `lme.inference.influence.influence`.
+        method : {"exact", "one-step"}, optional
+            Fit again without each (default for groups), or hold theta and move it by
+            one Newton step (default for rows).
+        n_jobs : int
+            Processes for refits, as in joblib.
+        progress : bool
+            Show a bar while refitting.
+
+        See Also
+        --------
+        lme.inference.influence.influence : has the definitions.
         """
         self._need_data("get_influence")
-        return influences.influence(self.fit_record, groups, **options)
+        return influences.influence(
+            self.fit_record, groups, method=method, n_jobs=n_jobs, progress=progress
+        )
 
     def diagnose(self, *, seed: Any = 0) -> diagnosis.Diagnosis:
         """A short report on the assumptions of the model; see `diagnosis`."""

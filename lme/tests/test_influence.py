@@ -382,6 +382,25 @@ def test_a_variance_of_zero_can_come_back():
     close(found.theta_deleted.loc["5"], again.theta, 1e-4)
 
 
+def test_a_known_sigma_stays():
+    """As in a meta-analysis: no residual variance is estimated without a row either."""
+    frame = lme.datasets.load("sleepstudy")
+    model = lme.lmer("Reaction ~ Days + (1 | Subject)", frame)
+    res = model.fit(sigma=30.0)
+    groups, rows = res.get_influence("Subject"), res.get_influence()
+    one = lme.lmer("Reaction ~ Days + (1 | Subject)", frame[frame.Subject != "308"])
+    again = one.fit(sigma=30.0)
+    close(groups.params_deleted.loc["308"], again.params, 1e-7)
+    close(groups.theta_deleted.loc["308"], again.theta, 1e-5)
+    close(groups.bse_deleted.loc["308"], again.bse, 1e-5)
+    exact = res.get_influence(method="exact")
+    for found in (groups, rows, exact):
+        assert (found.sigma_deleted == 30.0).all()
+    close(rows.theta_deleted, exact.theta_deleted, 2e-3)
+    moved = np.abs(exact.theta_deleted - res.theta).to_numpy().max()
+    assert moved > 0.02
+
+
 def test_the_result_is_left_alone():
     res = fitted("penicillin")
     before = (res.theta.copy(), res.fit_record.problem.cross.gram.copy())
