@@ -247,9 +247,9 @@ def _respond(
     mechanism: Mechanism, family: Family, rng: np.random.Generator, eta: Array
 ) -> Array:
     """Responses at a linear predictor, NaN where it is."""
-    known = np.isfinite(eta)
-    weights = mechanism.weights
-    if not known.all() and weights is not None:
+    known, weights = np.isfinite(eta), mechanism.weights
+    if weights is not None:
+        known &= np.isfinite(weights)
         weights = weights[known]
     with np.errstate(over="ignore"):
         mean = family.mean(eta[known])

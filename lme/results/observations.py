@@ -24,20 +24,48 @@ class Observations(Contract):
         self._need_data("fittedvalues")
         return self.fit_record.mu
 
-    def predict(self, newdata: Any = None, **options: Any) -> pd.Series:
+    def predict(
+        self,
+        newdata: Any = None,
+        *,
+        which: str = "mean",
+        re_form: str = "all",
+        new_levels: str = "error",
+        offset: Any = None,
+    ) -> pd.Series:
         """Means of the rows, or of new data; see `prediction.predict`."""
         if newdata is None:
             self._need_data("predict")
-        return prediction.predict(self.fit_record, newdata, **options)
+        options = {"which": which, "re_form": re_form, "new_levels": new_levels}
+        return prediction.predict(self.fit_record, newdata, offset=offset, **options)
 
     def get_prediction(self, newdata: Any = None, **options: Any) -> Prediction:
-        """Means with intervals; see `prediction_intervals.get_prediction`."""
+        """Means with intervals; see `prediction_intervals.get_prediction`.
+
+        Parameters
+        ----------
+        newdata : frame or mapping, optional
+            New rows; by default the rows of the fit.
+        **options
+            `re_form`, `which`, `new_levels` and `offset` as for `predict`, and
+            `weights`, `ddf` and `cov_type`.
+        """
         self._need_data("get_prediction")
         record = self.fit_record
         return prediction_intervals.get_prediction(record, newdata, **options)
 
     def simulate(self, n: int = 1, seed: Any = None, **options: Any) -> pd.DataFrame:
-        """New responses from the model; see `simulation_frame.simulate`."""
+        """New responses from the model; see `simulation_frame.simulate`.
+
+        Parameters
+        ----------
+        n : int
+            Number of replicates.
+        seed : int, Generator, SeedSequence or None
+            The same seed gives the same responses.
+        **options
+            `re_form`, `newdata`, and `weights` and `offset` for new data.
+        """
         if options.get("newdata") is None:
             self._need_data("simulate")
         return simulation_frame.simulate(self.fit_record, n, seed=seed, **options)

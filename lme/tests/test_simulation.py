@@ -246,6 +246,10 @@ def test_the_counts_of_the_fit_as_new_data(counts, cbpp):
     bare = cbpp[["herd", "period"]]
     one = counts.simulate(1, seed=5, newdata=bare)["sim_1"]
     assert (one.sum(axis=1) == 1).all()
+    part = cbpp.astype({"size": float})
+    part.loc[0, "size"] = np.nan
+    lost = counts.simulate(1, seed=5, newdata=part)["sim_1"]
+    assert lost.isna().all(axis=1).tolist() == [True] + [False] * 55
     ten = counts.simulate(1, seed=5, newdata=bare, weights=np.full(56, 10))["sim_1"]
     assert (ten.sum(axis=1) == 10).all()
 
