@@ -348,7 +348,7 @@ def objective_at(fit: Fit, theta: Array, reml: bool | None = None) -> float:
     """
     criterion = Criterion(
         fit.problem,
-        fit.criterion.kernel,
+        fit.criterion.borrow(),
         fit.reml if reml is None else reml,
         fit.known_sigma,
     )

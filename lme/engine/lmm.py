@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from lme.engine.crossproducts import (
     CrossProducts,
@@ -290,6 +290,11 @@ class Criterion:
             self.kernel.factor(at.lambdas)
             self._held = at
 
+    def borrow(self) -> Kernel:
+        """The kernel, for someone else to factor: nothing is held afterwards."""
+        self._held = None
+        return self.kernel
+
     def scores(self, at: Evaluation) -> list[Array]:
         """``d = Z'V^-1 (y - X beta)`` per factor, (l, p), in the internal basis.
 
@@ -368,5 +373,6 @@ class Criterion:
             for dense, x in zip(problem.cross.dense, solved, strict=True):
                 rows = dense.shape[0] * dense.shape[1]
                 XV = XV - dense.reshape(rows, -1)[:, :-1].T @ x.reshape(rows, k)
-            half, _ = lapack.dtrtrs(at.RX, XV, lower=0, trans=1)
+            # OpenBLAS starts threads for dtrtrs, however small the matrix.
+            half = blas.dtrsm(1.0, at.RX, XV, lower=0, trans_a=1)
         return information, second, score, half

@@ -159,7 +159,7 @@ def _solver(fit: MixedFit, at: Parameters | None) -> tuple[Kernel, Array]:
         return factored(fit), R @ np.linalg.inv(fit.RX) if R.size else R
     problem = fit.problem
     theta = problem.template.internal(fit.theta) if at is None else at.theta
-    kernel = fit.criterion.kernel
+    kernel = fit.criterion.borrow()
     schur = kernel.factor(problem.template.lambdas(theta))
     if schur is None:
         raise FitError("The factorization failed at the estimates.")

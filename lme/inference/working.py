@@ -53,7 +53,7 @@ def factored(fit: MixedFit) -> Kernel:
         problem = fit.problem
         kernel = Blocked(problem.pattern.cross_products(problem.empty, weights))
     else:
-        kernel = fit.criterion.kernel
+        kernel = fit.criterion.borrow()
     if kernel.factor(template.lambdas(template.internal(fit.theta))) is None:
         raise FitError(
             "The Hessian of the random effects is not positive definite at the modes.",

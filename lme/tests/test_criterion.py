@@ -230,3 +230,12 @@ def test_lower_factor(p):
     L, Q = lower_factor(matrix)
     np.testing.assert_allclose(L @ Q, matrix, rtol=1e-9, atol=1e-9)
     assert L[-1, -1] == 0.0
+
+
+def test_a_kernel_that_was_borrowed_is_factored_again():
+    sleep = lme.datasets.load("sleepstudy")
+    fit = lme.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit().fit_record
+    at = fit.criterion.evaluate(fit.problem.template.internal(fit.theta))
+    before = fit.criterion.scores(at)[0].copy()
+    lme.fit.objective_at(fit, [3.0, 0.0, 1.0])
+    np.testing.assert_array_equal(fit.criterion.scores(at)[0], before)
