@@ -50,6 +50,8 @@ def summary_frames(
     _check_format(float_format)
     found = Summary()
     found.add_dict(_information(fit, data_name), float_format=float_format)
+    # statsmodels formats all tables as the first one.
+    found.settings[0]["float_format"] = float_format
     frame = wald.coefficient_table(fit, alpha, cov_type, ddf)
     letter = "z" if "z" in frame else "t"
     names = {"estimate": "Coef.", "se": "Std.Err."}

@@ -127,10 +127,9 @@ def _description(fit: MixedFit, data_name: str, cov_type: wald.CovType) -> Any:
         rows.append(["Std. errors:", words])
     elif isinstance(fit, GLMMFit):
         rows.append(["Std. errors:", COV_WORDS[cov_type or "hessian"]])
-    if isinstance(fit, GLMMFit):
-        if fit.family.extra is not None:
-            name = "Dispersion:" if fit.family.dispersion else "Theta:"
-            rows.append([name, number(fit.extra)])
+    if isinstance(fit, GLMMFit) and fit.family.extra is not None:
+        name = "Dispersion:" if fit.family.dispersion else "Theta:"
+        rows.append([name, number(fit.extra)])
     return simple_table(rows, aligns="ll")
 
 

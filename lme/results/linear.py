@@ -145,7 +145,7 @@ class LMMResults(MixedResults):
             New data.
         **changes
             Arguments of `lmer` and of `LMM.fit` that change, such as ``REML=False`` or
-            ``optimizer="bobyqa"``. The others stay as they were, but for `start`.
+            ``optimizer="powell"``. The others stay as they were, but for `start`.
         """
         record = self.fit_record
         options = {name: record.options[name] for name in KEPT_OPTIONS}

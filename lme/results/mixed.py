@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+import pandas as pd
 from statsmodels.base.model import LikelihoodResultsWrapper
 
 from lme.results.comparisons import Comparisons
@@ -49,6 +51,20 @@ class MixedResults(
 
 class MixedResultsWrapper(LikelihoodResultsWrapper):
     """Results with names on their arrays; what ``fit`` returns."""
+
+    _wrap_methods: ClassVar[dict[str, str]] = {"conf_int": "columns"}
+
+    def cov_params(
+        self, r_matrix: Any = None, column: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Covariance of the fixed effects, or of combinations of them, with names."""
+        found = self._results.cov_params(r_matrix, column, *args, **kwargs)
+        if r_matrix is None and column is None:
+            return self.model.data.attach_cov(found)
+        if np.ndim(found) == 2 and r_matrix is None:
+            names = [self.model.exog_names[i] for i in self._results._positions(column)]
+            return pd.DataFrame(found, index=names, columns=names)
+        return found
 
     def __repr__(self) -> str:
         return repr(self._results)

@@ -8,11 +8,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lme.errors import OptionError, near
 from lme.inference import prediction, prediction_intervals, simulation_frame
 from lme.inference.prediction_table import Prediction
 from lme.results.contract import Contract
 
 Array = NDArray[np.float64]
+
+
+FOREIGN = {
+    "exog": "New rows are called newdata: a frame with the columns of the formula.",
+    "transform": "The formula is always applied to newdata.",
+    "use_rfx": "Use re_form='all' or re_form='none'.",
+    "type": "Use which='mean' or which='linear'.",
+    "re": "Use re_form='all' or re_form='none'.",
+    "allow_new_levels": "Use new_levels='population'.",
+}
+"""Options of statsmodels' and lme4's ``predict``, and what takes their place."""
+PREDICT_OPTIONS = ("newdata", "which", "re_form", "new_levels", "offset")
+
+
+def misused(name: str) -> OptionError:
+    """The error for an option that `predict` does not have."""
+    return OptionError(
+        f"{name!r} is not an option of predict.",
+        f"Its options are {', '.join(PREDICT_OPTIONS)}.",
+        FOREIGN.get(name) or near(name, PREDICT_OPTIONS),
+    )
 
 
 class Observations(Contract):
@@ -32,8 +54,11 @@ class Observations(Contract):
         re_form: str = "all",
         new_levels: str = "error",
         offset: Any = None,
+        **unknown: Any,
     ) -> pd.Series:
         """Means of the rows, or of new data; see `prediction.predict`."""
+        for name in unknown:
+            raise misused(name)
         if newdata is None:
             self._need_data("predict")
         options = {"which": which, "re_form": re_form, "new_levels": new_levels}
