@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from lme.engine.kernel import Kernel
 from lme.engine.lmm import Criterion, Evaluation, Problem
@@ -130,7 +130,7 @@ class Deviance(Criterion):
         information = information - half.T @ half
         if self.pinned is not None:
             # The pinned direction is not free: X is projected out without it.
-            e, _ = lapack.dtrtrs(at.RX, self.pinned, lower=0, trans=1)
+            e = blas.dtrsm(1.0, at.RX, self.pinned[:, None], lower=0, trans_a=1)[:, 0]
             along = half.T @ e
             information = information + along[:, None] * along / at.reach
         k, s = score.size, at.sigma**-2

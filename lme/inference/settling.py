@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 from lme.engine.restriction import HeldPoint, Restriction
 from lme.search import Control, newton
@@ -16,16 +17,17 @@ Array = NDArray[np.float64]
 TOLERANCE = 1e-7
 #: Newton steps on a path before the search with a trust region takes over.
 _STEPS = 8
+#: Evaluations of that search, and the decrease left with which it may end early.
+_MOST, _LEFT = 100, 1e-4
 
 
 def _step(gradient: Array, hessian: Array) -> tuple[Array, float] | None:
     """Newton step and the decrease that it promises; None if not downhill."""
-    try:
-        factor = np.linalg.cholesky(hessian)
-    except np.linalg.LinAlgError:
+    factor, info = lapack.dpotrf(hessian)
+    if info != 0:
         return None
-    half = np.linalg.solve(factor, gradient)
-    return -np.linalg.solve(factor.T, half), 0.5 * float(half @ half)
+    step, _ = lapack.dpotrs(factor, gradient)
+    return -step, 0.5 * float(step @ gradient)
 
 
 def _updated(hessian: Array, step: Array, change: Array) -> Array:
@@ -74,12 +76,14 @@ def settle(
         hessian = _updated(hessian, step, trial.gradient - point.gradient)
         point = trial
     start = point.theta if np.isfinite(point.value) else guess
-    control = Control(tolerance=0.1 * TOLERANCE)
+    control = Control(max_evaluations=_MOST, tolerance=0.1 * TOLERANCE)
     outcome = newton(evaluate, start, control, even=restriction.even)
     best = outcome.point
     if not isinstance(best, HeldPoint):
         raise TypeError("The search returned a point of another criterion.")
-    return best, outcome.hessian, best.value
+    # Without a minimum there is no value: the path is to come nearer first.
+    value = best.value if outcome.decrease < _LEFT else np.inf
+    return best, outcome.hessian, value
 
 
 def searched(

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from lme.engine import natural
 from lme.engine.choice import choose
@@ -133,7 +132,7 @@ class Linear:
         out = random_values(self.parameters, template, full.lambdas, full.sigma)
         beta = problem.level + full.coefficients
         if problem.p:
-            beta = solve_triangular(problem.R, beta)
+            beta = np.linalg.solve(problem.R, beta)
         for i, each in enumerate(self.parameters):
             if each.kind == "sigma":
                 out[i] = full.sigma
@@ -165,7 +164,7 @@ class Linear:
             restriction, scale = pinned(part.even, template.size), LOGARITHM
         elif parameter.kind == "beta":
             unit = np.eye(self._problem.p)[parameter.rows[0]]
-            combination = solve_triangular(self._problem.R, unit, trans="T")
+            combination = np.linalg.solve(self._problem.R.T, unit)
             restriction = pinned(np.append(part.even, False), template.size + 1)
             scale, found = IDENTITY, self.optimum.estimates
             rest = np.append(rest, found[self.parameters.index(parameter)])
@@ -226,7 +225,7 @@ class Generalized:
         gamma, _, extra = criterion.split(full.theta)
         template = criterion.problem.template
         out = random_values(self.parameters, template, full.lambdas, 1.0)
-        beta = solve_triangular(problem.R, gamma) if problem.p else gamma
+        beta = np.linalg.solve(problem.R, gamma) if problem.p else gamma
         for i, each in enumerate(self.parameters):
             if each.kind == "beta":
                 out[i] = beta[each.rows[0]]
@@ -294,7 +293,7 @@ class Generalized:
         problem, m = self._problem, part.even.size
         p = problem.p
         unit = np.eye(p)[parameter.rows[0]]
-        c = solve_triangular(problem.R, unit, trans="T")
+        c = np.linalg.solve(problem.R.T, unit)
         Q, _ = np.linalg.qr(c[:, None], mode="complete")
         A = np.zeros((m, m - 1))
         A[:p, : p - 1] = Q[:, 1:]

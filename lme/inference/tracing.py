@@ -106,7 +106,7 @@ class Path:
     ) -> None:
         self.setting, self.minimum = setting, minimum
         self.cutoff, self.step, self.most = cutoff, step, most
-        self._floor = floor
+        self._floor, self._crossings = floor, tuple(exact)
         self.nothing = setting.nothing(estimate)
         at = max(setting.scale.inward(estimate), setting.scale.low)
         at = min(at, setting.scale.high)
@@ -212,6 +212,10 @@ class Path:
     def _length(self, node: Node, last: Node, length: float) -> float:
         """The next step, for a change of zeta of `step`."""
         wanted = self.step
+        for z in self._crossings:
+            # On the way, a point where one is to be.
+            if 0.1 * self.step < z - abs(node.zeta) < 1.4 * self.step:
+                wanted = z - abs(node.zeta)
         if abs(node.zeta) < self.cutoff < abs(node.zeta) + 1.3 * self.step:
             # The last point should lie just beyond.
             wanted = 1.05 * (self.cutoff - abs(node.zeta)) + 0.02
@@ -276,12 +280,13 @@ class Path:
             beside = 1e-3 * (at - center.at)
             nearby.insert(0, (center.at + beside, center.free + beside * self._motion))
         nearby = nearby[-4:]
-        ats = np.array([each for each, _ in nearby])
-        weights = np.empty(ats.size)
-        for i in range(ats.size):
-            others = np.delete(ats, i)
-            weights[i] = np.prod((at - others) / (ats[i] - others))
-        guess = weights @ np.array([free for _, free in nearby])
+        guess = np.zeros(center.free.size)
+        for i, (own, free) in enumerate(nearby):
+            weight = 1.0
+            for j, (other, _) in enumerate(nearby):
+                if i != j:
+                    weight *= (at - other) / (own - other)
+            guess += weight * free
         # What vanished on the way, such as a lost variance, stays so.
         return np.where(known[-1].free == 0.0, 0.0, guess)
 
@@ -295,7 +300,7 @@ class Path:
             return side
         i = int(beyond[0])
         inner, outer = (center, *side)[i - 1], side[i - 1]
-        if self._stuck(outer) or abs(outer.zeta - target) < _HIT:
+        if abs(outer.zeta - target) < _HIT:
             return side
         nearest = [center, *sorted(side, key=lambda n: -abs(n.zeta - target))]
         bracket = sorted([inner.at, outer.at])
@@ -303,10 +308,12 @@ class Path:
         for _ in range(_CROSSINGS):
             node = self._node(at, nearest, float(np.sign(target)))
             miss = target - node.zeta
-            if abs(miss) < _HIT or not node.rate > 0.0:
+            if not np.isfinite(node.deviance):
+                return side
+            if abs(miss) < _HIT:
                 break
             bracket[int(miss < 0.0)] = at
-            at = at + miss / node.rate
+            at = at + miss / node.rate if node.rate > 0.0 else np.nan
             if not bracket[0] < at < bracket[1]:
                 at = 0.5 * (bracket[0] + bracket[1])
         # Points that nearly coincide with it have nothing to add.
