@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,9 @@ from lme.engine.choice import choose
 from lme.engine.lmm import Criterion
 from lme.engine.relcov import lower_factor
 from lme.inference import kenward_roger
-from lme.inference.candidates import Candidate
+from lme.inference.candidates import Candidate, Component
 from lme.inference.leverage import working_problem
-from lme.inference.nesting import Nesting, in_basis, space
+from lme.inference.nesting import LINEAR, Nesting, covariance_space, in_basis, space
 from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
@@ -175,12 +175,24 @@ def cones(large: Candidate, nested: Nesting) -> list[Cone]:
         elif component.structure == "diag":
             axes = np.eye(len(inner))[:, inner.diagonal() <= bound]
             found += [Cone(i, axis[:, None], np.ones((1, 1, 1))) for axis in axes.T]
-        elif component.structure == "homdiag":
-            # One variance for all effects: any of them shows it.
-            found.append(Cone(i, null[:, :1], np.ones((1, 1, 1))))
         else:
-            found.append(Cone(i, null, np.empty((0, 1, 1))))
+            found.append(Cone(i, null, _half_line(component, null)))
     return found
+
+
+def _half_line(component: Component, null: Array) -> Array:
+    """The one matrix that a structure allows along `null`; none if there are more."""
+    none = np.empty((0, null.shape[1], null.shape[1]))
+    if component.structure not in LINEAR:
+        return none
+    images = np.array([null.T @ B @ null for B in covariance_space(component)])
+    _, values, rows = np.linalg.svd(images.reshape(len(images), -1))
+    if (values[1:] > 1e-8 * values[0]).any():
+        return none
+    found = rows[0].reshape(null.shape[1], -1)
+    found = found * np.sign(found.trace())
+    definite = np.linalg.eigvalsh(found)[0] > -1e-8
+    return np.asarray(found[None]) if definite else none
 
 
 # --- information ----------------------------------------------------------------------
@@ -280,9 +292,13 @@ def projection_shares(
     Learn. 3:1, doi:10.1561/2200000016), for all draws at once.
     """
     rng = np.random.default_rng(1987)
-    # On a common scale, one step length suits all coordinates.
     sizes = [cone.size for cone in found]
     starts = np.cumsum([0, *sizes])
+    # Matrices of unit norm, so that the nearest semidefinite matrix is the nearest
+    # point; and a common scale, so that one step length suits all coordinates.
+    units = [_unit(cone) for cone in found]
+    norms = np.concatenate([_norms(cone.basis) for cone in found])
+    covariance = covariance * np.outer(norms, norms)
     scale = np.concatenate(
         [
             np.full(size, math.sqrt(covariance.diagonal()[a : a + size].mean()))
@@ -298,7 +314,7 @@ def projection_shares(
     x, dual = np.zeros_like(z), np.zeros_like(z)
     for _ in range(_ITERATIONS):
         y = (target + rho * (x - dual)) @ step
-        new = _project(y + dual, found, starts)
+        new = _project(y + dual, units, starts)
         dual += y - new
         moved = float(np.abs(new - x).max())
         x = new
@@ -309,6 +325,16 @@ def projection_shares(
     total = np.einsum("di,ij,dj->d", z, J, z)
     share = (loose + projected) / (loose + total)
     return np.asarray(np.clip(share, 0.0, 1.0))
+
+
+def _norms(basis: Array) -> Array:
+    """Length of each matrix (m, r, r)."""
+    return np.asarray(np.sqrt((basis**2).sum(axis=(1, 2))))
+
+
+def _unit(cone: Cone) -> Cone:
+    """The cone by matrices of length one."""
+    return replace(cone, basis=cone.basis / _norms(cone.basis)[:, None, None])
 
 
 def _project(points: Array, found: Sequence[Cone], starts: NDArray[np.intp]) -> Array:
@@ -323,6 +349,5 @@ def _project(points: Array, found: Sequence[Cone], starts: NDArray[np.intp]) -> 
         values, vectors = np.linalg.eigh(matrices)
         half = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
         nearest = half @ half.transpose(0, 2, 1)
-        norms = (cone.basis**2).sum(axis=(1, 2))
-        out[:, part] = np.einsum("dab,mab->dm", nearest, cone.basis) / norms
+        out[:, part] = np.einsum("dab,mab->dm", nearest, cone.basis)
     return out

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lme.engine.decompositions import find_dependent_columns
 from lme.errors import LMEWarning
 from lme.fit import fit_lmm
 from lme.formula.design import Design
@@ -140,10 +141,13 @@ def drop1_f(fit: MixedFit, method: Denominator) -> Deletions:
         for label, reduced in _reduced_means(fit)
         if (L := _hypothesis(fit.X, reduced.X)).size
     ]
-    kind = method.label if method.label == "normal" else f"{method.label}'s method"
+    if method.label == "normal":
+        how = "Wald test, infinite denominator degrees of freedom"
+    else:
+        how = f"F test, denominator degrees of freedom by {method.label}'s method"
     return Deletions(
         f_frame(method, hypotheses),
-        (f"Pr(>F): F test, denominator degrees of freedom by {kind}",),
+        (f"Pr(>F): {how}",),
         (),
         "Single term deletions",
         fit.design.expanded,
@@ -154,14 +158,17 @@ def _hypothesis(X: Array, reduced: Array) -> Array:
     """L (q, p) with ``L beta = 0`` where ``X beta`` is in the span of `reduced`."""
     same = [any(np.array_equal(x, r) for r in reduced.T) for x in X.T]
     lost = np.flatnonzero(~np.array(same, dtype=bool))
-    kept = np.linalg.matrix_rank(reduced) if reduced.shape[1] else 0
-    if X.shape[1] - lost.size == kept:
+    dependent = find_dependent_columns(reduced)
+    if X.shape[1] - lost.size == reduced.shape[1] - dependent.size:
         # The coefficients themselves, each of which has a meaning.
         return np.asarray(np.eye(X.shape[1])[lost])
-    basis = np.linalg.qr(reduced)[0]
+    basis = reduced[:, np.delete(np.arange(reduced.shape[1]), dependent)]
+    basis = np.linalg.qr(basis)[0]
     left = X - basis @ (basis.T @ X)
-    _, values, rows = np.linalg.svd(left, full_matrices=False)
-    return np.asarray(rows[values > 1e-8 * values.max(initial=1e-300)])
+    # What projection leaves of columns of unit length, up to rounding.
+    size = np.sqrt((X**2).sum(axis=0))
+    _, values, rows = np.linalg.svd(left / size, full_matrices=False)
+    return np.asarray(rows[values > 1e-7] * size)
 
 
 def _reduced_means(fit: MixedFit) -> list[tuple[str, Design]]:

@@ -80,7 +80,12 @@ def spectrum(small: Candidate, large: Candidate, nested: Nesting) -> Spectrum:
         )
     found = cones(large, nested)
     tested = large.X.shape[1] - small.X.shape[1]
-    if sum(c.size for c in found) != 1 or large.npar - small.npar - tested != 1:
+    plain = all(
+        large.components[c.component].structure in ("us", "diag", "homdiag")
+        for c in found
+    )
+    one = sum(c.size for c in found) == 1 == large.npar - small.npar - tested
+    if not (plain and one):
         raise FitError(
             "The models do not differ by one variance.",
             "The exact test is for one more variance, without a covariance.",
@@ -89,8 +94,8 @@ def spectrum(small: Candidate, large: Candidate, nested: Nesting) -> Spectrum:
     cone = found[0]
     component = large.components[cone.component]
     # A structure of equal variances has one variance for all its columns.
-    one = component.structure != "homdiag"
-    columns = component.values @ cone.null if one else component.values
+    equal = component.structure == "homdiag"
+    columns = component.values if equal else component.values @ cone.null
     q = component.levels * columns.shape[1]
     if q > _MOST:
         raise FitError(

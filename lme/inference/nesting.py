@@ -184,7 +184,8 @@ def _external(component: Component, basis: Array) -> Array:
     return np.asarray(inverse @ basis @ inverse.T, dtype=np.float64)
 
 
-def _unknowns(component: Component) -> Array:
+def covariance_space(component: Component) -> Array:
+    """A basis of the covariances of a component, in the basis of the search."""
     structure = component.structure if component.structure in LINEAR else "us"
     p = component.values.shape[1]
     if structure != component.structure:
@@ -218,8 +219,8 @@ def _by_equations(
     """
     # Those of patterned structures have no linear equations.
     usable = [i for i, other in enumerate(large) if other.structure in LINEAR]
-    wanted = _unknowns(small)
-    unknowns = [_unknowns(large[i]) for i in usable]
+    wanted = covariance_space(small)
+    unknowns = [covariance_space(large[i]) for i in usable]
     sizes = [len(u) for u in unknowns]
     if not usable:
         return None
@@ -343,7 +344,9 @@ def is_nested(small: Any, large: Any) -> bool:
     >>> is_nested(small, large), is_nested(large, small)
     (True, False)
     """
-    models = [hasattr(x, "model") or hasattr(x, "theta") for x in (small, large)]
+    # Results have a model, records a theta, and models that are not fitted a fit.
+    marks = ("model", "theta", "fit")
+    models = [any(hasattr(x, mark) for mark in marks) for x in (small, large)]
     if any(models):
         pair = candidate(small), candidate(large)
         return not incomparable(*pair) and bool(nesting(*pair))

@@ -135,7 +135,8 @@ def _reductions(
 ) -> list[tuple[str, list[RandomTerm]]]:
     """Labels, and the random terms that are left."""
     found = []
-    for i, term in enumerate(design.terms):
+    for i in _order(design):
+        term = design.terms[i]
         if not term.values.shape[1]:
             continue
         text = _typed(design, i)
@@ -148,6 +149,16 @@ def _reductions(
             smaller = _restricted(term, columns)
             found.append((f"{part} in {text}", [*rest[:i], *smaller, *rest[i + 1 :]]))
     return found
+
+
+def _order(design: Design) -> list[int]:
+    """Positions of the terms as the formula has them."""
+    every = list(range(len(design.terms)))
+    if design.recipe is None:
+        return every
+    written = list(design.recipe.formula.bars)
+    bars = [part.bar for part in design.recipe.random]
+    return sorted(every, key=lambda i: written.index(bars[i]))
 
 
 def _typed(design: Design, i: int) -> str:

@@ -218,6 +218,7 @@ def test_other_families_without_random_effects():
     close(found["logLik"].iloc[0], best, 1e-6)
     assert found["npar"].tolist() == [3, 4] and found["Chisq"].iloc[1] > 0
     # The theta of a negative binomial moves the means, and is estimated with them.
+    frame["n"] = rng.poisson(np.exp(eta) * rng.gamma(2.0, 0.5, 200))
     nb = lme.glmer("n ~ x + (1 | g)", frame, family="negative_binomial").fit()
     plain = without_random_effects(candidate(nb))
     free = sm.NegativeBinomial(frame["n"], X).fit(disp=False, maxiter=200)
