@@ -48,6 +48,8 @@ class Predictor:
         Whether the values are levels rather than a mean.
     is_numeric : bool
         Whether the variable holds numbers.
+    is_coerced : bool
+        Whether the formula makes a factor of it, so that other values are unknown.
     low, high : float
         Range of a number.
     """
@@ -57,6 +59,7 @@ class Predictor:
     labels: tuple[str, ...]
     is_factor: bool
     is_numeric: bool
+    is_coerced: bool = False
     low: float = np.nan
     high: float = np.nan
 
@@ -158,12 +161,20 @@ def _look(name: str, raw: Value, coerced: bool) -> tuple[Predictor, Codes | None
         values, codes = np.unique(numbers, return_inverse=True)
         labels = tuple(label(value) for value in values.tolist())
         few_levels = Predictor(
-            name, values, labels, len(values) > 1, True, float(low), float(high)
+            name,
+            values,
+            labels,
+            len(values) > 1,
+            True,
+            coerced,
+            float(low),
+            float(high),
         )
         return few_levels, codes if len(values) > 1 else None
     mean = np.array([numbers.mean(dtype=np.float64)])
     labels = (label(float(mean[0])),)
-    return Predictor(name, mean, labels, False, True, float(low), float(high)), None
+    ends = float(low), float(high)
+    return Predictor(name, mean, labels, False, True, False, *ends), None
 
 
 def _count(

@@ -156,7 +156,8 @@ class MarginalMeans:
             estimate, lower, upper = link.mean(estimate), ends[0], ends[1]
         found = self.labels.rename(columns={name: f"{name}_" for name in RESERVED})
         if link is not None and self.kind == "contrasts":
-            found["contrast"] = [n.replace(" - ", " / ") for n in found["contrast"]]
+            names = found.iloc[:, 0].astype(str)
+            found.isetitem(0, [name.replace(" - ", " / ") for name in names])
         found["estimate"], found["se"], found["df"] = estimate, se, df
         found["lower"], found["upper"] = lower, upper
         found[self.statistic] = t
@@ -216,12 +217,9 @@ class MarginalMeans:
         null : float, optional
             Value to test, on the scale of the linear predictor.
         """
-        if infer is not None:
-            both = (infer, infer) if isinstance(infer, bool) else tuple(infer)
-            shown = bool(both[0]), bool(both[1])
         return replace(
             self,
-            infer=self.infer if infer is None else shown,
+            infer=self.infer if infer is None else read_infer(infer),
             level=self.level if level is None else check_level(level),
             adjust=self.adjust if adjust is None else adjustment_name(adjust),
             type=self.type if type is None else check_type(type),
@@ -260,7 +258,10 @@ class MarginalMeans:
         for rows in base._groups():
             texts = level_labels(base.labels.iloc[rows][inner])
             (C, names), family = read_contrasts(method, texts, ref=ref, reverse=reverse)
-            frame = pd.DataFrame({"contrast": names})
+            column = "contrast"
+            while column in base.by:
+                column += "_"
+            frame = pd.DataFrame({column: names})
             for column in base.by:
                 frame[column] = base.labels[column].iloc[rows[0]]
             labels.append(frame)
@@ -345,6 +346,17 @@ class MarginalMeans:
 
     def _repr_html_(self) -> str:
         return html_of(self)
+
+
+def read_infer(infer: bool | tuple[bool, bool]) -> tuple[bool, bool]:
+    """Whether intervals and tests are printed."""
+    both = (infer, infer) if isinstance(infer, bool) else infer
+    if not isinstance(both, (tuple, list)) or len(both) != 2:
+        raise OptionError(
+            f"infer={infer!r} is not understood.",
+            "It must be True, False, or a pair for intervals and tests.",
+        )
+    return bool(both[0]), bool(both[1])
 
 
 def check_level(level: float) -> float:

@@ -219,6 +219,10 @@ def _sloped(fit: MixedFit, var: str) -> Predictor:
 def check_scale(fit: MixedFit, type: str) -> None:
     """Refuse an unknown scale, and a response whose way back is not known."""
     check_type(type)
+    if not fit.beta.size:
+        raise OptionError(
+            "The model has no fixed effects.", "Marginal means are made of them."
+        )
     name = response_function(fit)
     if type == "response" and name and name not in TRANSFORMATIONS:
         raise OptionError(

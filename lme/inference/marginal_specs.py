@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.errors import FormulaError, OptionError, near
+from lme.errors import DataTypeError, FormulaError, OptionError, near
 from lme.inference.reference_grid import ReferenceGrid, check_predictor
 
 Array = NDArray[np.float64]
@@ -45,6 +45,11 @@ def read_specs(
     """
     groups = [by] if isinstance(by, str) else list(by or [])
     if not isinstance(specs, str):
+        if not isinstance(specs, Sequence):
+            raise DataTypeError(
+                f"specs is of type {type(specs).__name__}.",
+                "Expected a name, a list of names, or a text such as '~ a | b'.",
+            )
         return "", [str(name) for name in specs], groups
     if "~" not in specs:
         return "", [specs.strip()], groups
@@ -63,14 +68,16 @@ def _names(text: str, specs: str) -> list[str]:
     """Names between ``+``, ``*`` or ``:``; 1 stands for none."""
     if not text.strip():
         return []
-    names = [part.strip().strip("`") for part in re.split(r"[+*:]", text)]
-    if any(not name or re.search(r"\s|[()^-]", name) for name in names):
+    # An even number of backticks behind it: a sign outside of them.
+    parts = re.split(r"[+*:](?=(?:[^`]*`[^`]*`)*[^`]*$)", text)
+    names = [part.strip() for part in parts]
+    if any(not re.fullmatch(r"`[^`]+`|[^\s`()^-]+", name) for name in names):
         raise FormulaError(
             f"The specification {specs!r} cannot be read.",
             "Expected names joined by '*' or '+', and a bar before groups.",
             "For a variable inside a function, such as x in log(x), name x.",
         )
-    return [name for name in names if name != "1"]
+    return [name.strip("`") for name in names if name != "1"]
 
 
 def check_specs(grid: ReferenceGrid, names: list[str], groups: list[str]) -> None:

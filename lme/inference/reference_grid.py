@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lme.errors import DesignError, OptionError, near
+from lme.errors import DataTypeError, DesignError, OptionError, near
 from lme.formula.predictors import (
     Predictor,
     Predictors,
@@ -89,6 +89,11 @@ def reference_grid(
         For names and levels that do not exist.
     """
     known = predictors_of(design)
+    if at is not None and not isinstance(at, Mapping):
+        raise DataTypeError(
+            f"at is of type {type(at).__name__}.",
+            "Expected a mapping such as {'x': [0, 1]}.",
+        )
     at = {} if at is None else dict(at)
     for name in at:
         check_predictor(name, known.names, "at")
@@ -148,7 +153,7 @@ def _held(one: Predictor, given: Any) -> Predictor:
         positions = np.array([one.labels.index(text) for text in texts], dtype=np.intp)
         labels = tuple(one.labels[i] for i in positions)
         return replace(one, values=repeated(one.values, positions), labels=labels)
-    if not one.is_numeric:
+    if not one.is_numeric or one.is_coerced:
         unknown = next(t for t in texts if t not in one.labels)
         shown = ", ".join(map(repr, one.labels[:12]))
         raise OptionError(

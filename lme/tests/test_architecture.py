@@ -29,7 +29,7 @@ LAYERS = [
     ["model"],
     ["glmm"],
     ["translation"],
-    ["restoration", "migration"],
+    ["restoration", "migration", "marginal_effects"],
     ["__init__"],
     ["command_line"],
     ["__main__"],
@@ -68,9 +68,10 @@ FRAMES = [
 THIRD_PARTY = {
     "numpy": ["*"],
     "scipy": ["*"],
-    "pandas": [*FRAMES, "datasets"],
+    "pandas": [*FRAMES, "datasets", "marginal_effects"],
     "narwhals": ["formula", "model"],
-    "polars": ["formula", "model"],
+    "polars": ["formula", "model", "marginal_effects"],
+    "marginaleffects": ["marginal_effects"],
     "pyarrow": ["formula", "model", "inference"],
     "patsy": ["inference.wald", "results"],
     "sksparse": ["engine.cholmod"],
@@ -85,7 +86,7 @@ THIRD_PARTY = {
 # External packages that may be imported inside a function: optional or slow ones.
 LAZY = {
     *["matplotlib", "dask", "sksparse", "narwhals", "polars", "pyarrow", "tqdm"],
-    *["great_tables", "joblib"],
+    *["great_tables", "joblib", "marginaleffects"],
 }
 # Our own module that is loaded with the first figure, by whoever draws one.
 PLOTTING = "lme.report.plots"
