@@ -25,10 +25,6 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
-#: Numbers that the replicates of a chunk hold together: they should stay in the cache.
-_NUMBERS = 40_000
-#: Fewest and most replicates in a chunk.
-_FEWEST, _MOST = 16, 1024
 #: Numbers of one replicate, and random effects of several factors, above which a
 #: search for each response is as fast.
 _TOO_MANY, _DENSE_UP_TO = 40_000, 60
@@ -153,9 +149,7 @@ def _plan(problem: Problem) -> Classes | Design | None:
 def chunk_size(problem: Problem) -> int:
     """Responses that are best fitted together; 1 where they are not."""
     way = plan(problem)
-    if way is None:
-        return 1
-    return int(np.clip(_NUMBERS // max(way.numbers, 1), _FEWEST, _MOST))
+    return 1 if way is None else way.together
 
 
 def refit_batch(

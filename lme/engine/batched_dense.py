@@ -17,6 +17,9 @@ from lme.engine.lmm import Problem
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
+#: Entries of ``Z'V^-1 Z`` of all replicates of a chunk.
+_ENTRIES = 400_000
+
 
 @dataclass(frozen=True)
 class Design:
@@ -43,9 +46,9 @@ class Design:
     jacobians: tuple[Array, ...]
 
     @property
-    def numbers(self) -> int:
-        """Numbers that each replicate holds."""
-        return 4 * self.A.size
+    def together(self) -> int:
+        """Replicates in a chunk: enough to forget Python, few enough for memory."""
+        return int(np.clip(_ENTRIES // self.A.size, 32, 256))
 
     def rows(self, f: int) -> slice:
         """Rows of a factor."""

@@ -19,6 +19,9 @@ from lme.engine.lmm import Problem
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
+#: Numbers that the replicates of a chunk hold.
+_NUMBERS = 40_000
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -53,6 +56,11 @@ class Classes:
         """Numbers that each replicate holds."""
         p, _, C = self.A.shape
         return int(p * p * C * (1 + self.ZX.shape[2]))
+
+    @property
+    def together(self) -> int:
+        """Replicates in a chunk, whose numbers should stay in the cache."""
+        return int(np.clip(_NUMBERS // max(self.numbers, 1), 16, 1024))
 
 
 def classes(problem: Problem, jacobian: Array) -> Classes:

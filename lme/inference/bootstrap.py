@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Refits at a time without other workers, and turns of each worker with them.
 _ALONE, _TURNS = 64, 4
+#: Numbers in the responses of a job.
+_NUMBERS = 2**23
 #: Refits of a generalized model from which more processes pay.
 _MANY = 64
 #: Seconds before a progress bar shows.
@@ -108,9 +110,8 @@ def bootstrap(
             raise
         warnings.warn(
             ConvergenceWarning(
-                f"The bootstrap was interrupted after {finished} of {n} replicates.",
-                "",
-                "Go on with bootstrap(n, resume=...).",
+                f"The bootstrap was interrupted after {finished} of {n} replicates. "
+                "Go on with bootstrap(n, resume=...)."
             ),
             stacklevel=3,
         )
@@ -162,7 +163,8 @@ def _refits(
     task: Task, first: int, stop: int, workers: int, progress: bool
 ) -> Iterator[Refits]:
     """Refits in order, job after job."""
-    jobs = _jobs(first, stop, task.together, workers)
+    alone = min(_ALONE, _NUMBERS // (len(task.fit.design.index) + 1))
+    jobs = _jobs(first, stop, task.together, alone, workers)
     from tqdm.auto import tqdm
 
     with tqdm(
@@ -185,10 +187,12 @@ def _refits(
             yield part
 
 
-def _jobs(first: int, stop: int, together: int, workers: int) -> list[tuple[int, int]]:
+def _jobs(
+    first: int, stop: int, together: int, alone: int, workers: int
+) -> list[tuple[int, int]]:
     """Ranges of replicates, cut at multiples of what is done together."""
     # Alone, a block is drawn once and its symbolic work done once.
-    size = max(_ALONE, together)
+    size = max(alone, together)
     if workers > 1:
         size = min(size, -(-(stop - first) // (_TURNS * workers)))
     size = max(1, size // together) * together

@@ -87,9 +87,10 @@ def _random_value(part: tuple[Array, Array | None], each: Parameter) -> Array:
         return lengths[0]
     product = lengths[0] * lengths[1]
     inner = np.einsum("rp,rp->r", rows[0], rows[1])
-    out = np.full(len(theta), np.nan)
+    out: Array = np.full(len(theta), np.nan)
     np.divide(inner, product, out=out, where=product > 0.0)
-    return np.clip(out, -1.0, 1.0)
+    limited: Array = np.clip(out, -1.0, 1.0)
+    return limited
 
 
 def singular_replicates(fit: MixedFit, refits: Refits) -> NDArray[np.bool_]:

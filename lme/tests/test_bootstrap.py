@@ -126,11 +126,11 @@ def test_any_number_of_workers_gives_the_same(cbpp, sleep):
 
 
 def test_jobs_are_cut_at_multiples():
-    jobs = module._jobs(5, 100, 16, 3)
+    jobs = module._jobs(5, 100, 16, 64, 3)
     assert jobs[0][0] == 5 and jobs[-1][1] == 100
     assert all(cut % 16 == 0 for _, cut in jobs[:-1])
     assert [a for a, _ in jobs[1:]] == [b for _, b in jobs[:-1]]
-    assert len(module._jobs(0, 10, 1, 2)) == 5
+    assert len(module._jobs(0, 10, 1, 64, 2)) == 5
 
 
 def test_an_interrupt_keeps_what_is_done(sleep, monkeypatch):
