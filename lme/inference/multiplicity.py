@@ -89,7 +89,7 @@ def _mvt(t: float, df: float, family: Family) -> float:
     With the correlations ``A A'``, A of rank r, the statistics are ``A z / s``. Along
     a direction u of z the largest is ``|z|/s`` times ``max|A u|``, and
     ``(|z|/s)^2 / r`` is F with r and df degrees of freedom: its tail is averaged over
-    evenly spread directions. The error is about 1e-4.
+    evenly spread directions. The absolute error is a few 1e-4 at most.
     """
     values, vectors = np.linalg.eigh(family.correlation)
     keep = values > 1e-9 * values[-1]
