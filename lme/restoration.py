@@ -275,7 +275,7 @@ def _record(stored: Reader, design: Design, family: Family | None) -> MixedFit:
     try:
         with np.errstate(all="ignore"):
             return record_at(stored, design, family)
-    except np.linalg.LinAlgError:
+    except (np.linalg.LinAlgError, ArithmeticError):
         raise stored.wrong("estimates", "what a fit can end at") from None
 
 

@@ -87,10 +87,10 @@ def write(path: Any, content: Mapping[str, Any], *, overwrite: bool = False) -> 
     """
     target = _path(path)
     text = json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        if target.is_dir():
+        if target.is_dir() or not target.name:
             raise IsADirectoryError("it is a directory")
+        part = target.with_name(f"{target.name}.{os.getpid()}.part")
         if target.exists() and not overwrite:
             raise _exists(target)
         try:
