@@ -103,7 +103,7 @@ def drop1(
     labels = []
     for label, reduced in _reduced_means(fit):
         small = candidate(fitted(fit, reduced, reml=False))
-        found = tested(small, full, method)
+        found = reduction_test(small, full, method)
         rows.append((found.df, small.aic, found.statistic, found.p, found.simulated))
         labels.append(label)
         tests.append(found)
@@ -238,7 +238,7 @@ def fitted(fit: MixedFit, design: Design, reml: bool) -> MixedFit:
         return fit_lmm(design, reml=reml, **fit.options)
 
 
-def tested(small: Candidate, full: Candidate, method: Method) -> RatioTest:
+def reduction_test(small: Candidate, full: Candidate, method: Method) -> RatioTest:
     """The test of a reduced model; without p-values where it is no special case."""
     nested = nesting(small, full)
     if not nested:

@@ -26,7 +26,7 @@ from lme.inference.deletion import (
     has_containing,
     is_full,
     needs_intercept,
-    tested,
+    reduction_test,
 )
 from lme.inference.likelihood_ratios import (
     CHIBAR,
@@ -90,7 +90,7 @@ def ranova(
     tests: list[RatioTest] = []
     for label, terms in _reductions(fit.design, reduce_terms):
         small = _with_terms(fit, full, terms)
-        found = tested(small, full, method)
+        found = reduction_test(small, full, method)
         rows.append(
             (
                 small.npar,

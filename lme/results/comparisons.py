@@ -52,7 +52,10 @@ class Comparisons(Contract):
             seed=seed,
         )
 
-    def caic(self) -> conditional_aic.ConditionalAIC:
-        """Conditional AIC, for predictions of the groups at hand."""
+    def caic(self, *, refit: bool = False) -> conditional_aic.ConditionalAIC:
+        """Conditional AIC, for predictions of the groups at hand.
+
+        See `conditional_aic.conditional_aic`.
+        """
         self._need_data("caic")
-        return conditional_aic.conditional_aic(self.fit_record)
+        return conditional_aic.conditional_aic(self.fit_record, refit=refit)

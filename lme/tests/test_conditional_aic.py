@@ -109,3 +109,27 @@ def test_undetermined_theta_is_refused():
         fitted = res()
     with pytest.raises(FitError, match="Hessian of the criterion is singular"):
         fitted.caic()
+
+
+def test_generalized_model_by_refits():
+    """cAIC4 1.0 finds 11.073 for these counts, from glmer's estimates."""
+    rng = np.random.default_rng(7)
+    g, x = np.repeat(np.arange(12), 6), rng.normal(size=72)
+    b = rng.normal(0, 0.7, 12)[g]
+    frame = {"g": g.astype(str), "x": x, "n": rng.poisson(np.exp(1 + 0.3 * x + b))}
+    frame["z"] = (rng.random(72) < 1 / (1 + np.exp(-(0.3 * x + 2 * b)))).astype(int)
+    counts = lme.glmer("n ~ x + (1 | g)", frame, family="poisson").fit()
+    found = counts.caic(refit=True)
+    assert_allclose(found.df, 11.073, atol=0.01)
+    assert_allclose(found.loglik, -127.5001, atol=1e-3)
+    assert_allclose(found.correction, found.df - counts.caic().df)
+    coins = lme.glmer("z ~ x + (1 | g)", frame, family="bernoulli").fit()
+    # Theta is hard to know from few coins: its estimation costs much.
+    assert coins.caic().df < coins.caic(refit=True).df < 14
+    herds = lme.glmer(
+        "cbind(incidence, size - incidence) ~ period + (1 | herd)",
+        data("cbpp"),
+        family="binomial",
+    ).fit()
+    with pytest.raises(FitError, match="Poisson counts and for responses of 0 and 1"):
+        herds.caic(refit=True)
