@@ -103,7 +103,8 @@ def restore_fit(
         check_cov_type(cov_type)
         found: GLMMResultsWrapper = model._results(record, cov_type)
         return found
-    return model._results(record)
+    linear: LMMResultsWrapper = model._results(record)
+    return linear
 
 
 def _check_atol(atol: Any) -> None:

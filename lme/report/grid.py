@@ -133,7 +133,8 @@ class Grid:
         # Titles of columns need not differ, and the names of a frame's columns must.
         names = [f"column_{i}" for i in range(len(self.header))]
         frame = pd.DataFrame([list(row) for row in self.rows], columns=names)
-        found = GT(frame).cols_label(**dict(zip(names, self.header, strict=True)))
+        titles: dict[str, Any] = dict(zip(names, self.header, strict=True))
+        found = GT(frame).cols_label(**titles)
         for i, name in enumerate(names):
             found = found.cols_align("left" if i in self.left else "right", [name])
         head, _, rest = self.caption.partition("\n")

@@ -25,7 +25,7 @@ from lme.inference.coverage import check_alpha, check_level
 from lme.inference.ddf import Denominator
 from lme.inference.leverage import leverage
 from lme.inference.modes import coefficients, random_effects
-from lme.inference.working import MixedFit, root_weights
+from lme.inference.working import MixedFit, working_weights
 
 Array = NDArray[np.float64]
 
@@ -288,7 +288,7 @@ def augment(fit: MixedFit, data: Any = None) -> pd.DataFrame:
     if isinstance(fit, GLMMFit):
         resid = residuals.generalized_residuals(fit)
         pearson = residuals.generalized_residuals(fit, "pearson")
-        root_working = root_weights(fit)
+        root_working = np.sqrt(np.maximum(working_weights(fit), 0.0))
         slope = fit.family.link.first(eta)
         with np.errstate(divide="ignore", invalid="ignore"):
             root = np.abs(root_working / slope)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from lme.errors import OptionError
 
@@ -159,7 +160,7 @@ def _slope_names(model: Any, group: str, values: Array) -> list[str]:
 
 def _blocks(pattern: NDArray[np.bool_]) -> list[list[int]]:
     """Sets of columns that are correlated; refuses patterns between the two."""
-    count, label = sparse.csgraph.connected_components(sparse.csr_matrix(pattern))
+    count, label = connected_components(sparse.csr_array(pattern.astype(float)))
     blocks = [np.flatnonzero(label == c).tolist() for c in range(count)]
     for block in blocks:
         if not pattern[np.ix_(block, block)].all():
@@ -208,7 +209,10 @@ def _component(
 
 
 def _dense(mat: Any) -> Array:
-    dense = mat.toarray() if sparse.issparse(mat) else np.asarray(mat)
+    dense: Any = mat
+    if sparse.issparse(mat):
+        dense = dense.toarray()
+    dense = np.asarray(dense)
     return np.asarray(dense, dtype=float).reshape(len(dense), -1)
 
 
