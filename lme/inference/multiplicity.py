@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
+from scipy.interpolate import BarycentricInterpolator
 from scipy.special import ndtr
 
 from lme.errors import OptionError, near
@@ -22,6 +24,9 @@ Array = NDArray[np.float64]
 
 #: Points on the sphere over which a maximum of t statistics is averaged.
 _POINTS = 2**13
+#: Degrees of freedom at which critical values are found; between them they follow
+#: a polynomial.
+_NODES = 16
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,18 @@ class Family:
     means: int
     correlation: Array
     rank: int
+
+    @cached_property
+    def directions(self) -> tuple[int, Array]:
+        """Rank of the correlations ``A A'``, and ``max|A u|`` for directions u."""
+        values, vectors = np.linalg.eigh(self.correlation)
+        keep = values > 1e-9 * values[-1]
+        root = vectors[:, keep] * np.sqrt(values[keep])
+        # The same points every time: an answer must not depend on chance.
+        points = stats.qmc.Sobol(root.shape[1], rng=1).random(_POINTS)
+        u = stats.norm.ppf(np.clip(points, 1e-12, 1.0 - 1e-12))
+        u /= np.linalg.norm(u, axis=1)[:, None]
+        return root.shape[1], np.abs(u @ root.T).max(axis=1)
 
 
 #: Upper tail of the largest of the family's |t|, by t, df and family.
@@ -91,16 +108,9 @@ def _mvt(t: float, df: float, family: Family) -> float:
     ``(|z|/s)^2 / r`` is F with r and df degrees of freedom: its tail is averaged over
     evenly spread directions. The absolute error is a few 1e-4 at most.
     """
-    values, vectors = np.linalg.eigh(family.correlation)
-    keep = values > 1e-9 * values[-1]
-    root = vectors[:, keep] * np.sqrt(values[keep])
-    r = root.shape[1]
+    r, largest = family.directions
     if r == 1:
         return float(2.0 * stats.t.sf(t, df))
-    points = stats.qmc.Sobol(r, rng=1).random(_POINTS)
-    directions = stats.norm.ppf(np.clip(points, 1e-12, 1.0 - 1e-12))
-    directions /= np.linalg.norm(directions, axis=1)[:, None]
-    largest = np.abs(directions @ root.T).max(axis=1)
     x = (t / largest) ** 2 / r
     every = stats.chi2.sf(r * x, r) if np.isinf(df) else stats.f.sf(x, r, df)
     return float(np.mean(every))
@@ -273,12 +283,31 @@ def critical_values(df: Array, level: float, name: str, family: Family) -> Array
     tail = method.tail
     if tail is None or not family.size:
         return np.asarray(stats.t.isf(alpha / 2.0, df))
-    found: dict[float, float] = {}
-    for own in df[~np.isnan(df)].tolist():
-        key = float(f"{own:.10g}")
-        if key not in found:
-            found[key] = _critical(tail, alpha, own, family)
-    return np.array([found.get(float(f"{own:.10g}"), np.nan) for own in df.tolist()])
+    known = df[~np.isnan(df)]
+    inverse = np.unique(np.round(1.0 / known, 12))
+    if inverse.size <= _NODES:
+        values = [_critical(tail, alpha, _reciprocal(x), family) for x in inverse]
+        place = np.searchsorted(inverse, np.round(1.0 / known, 12))
+        critical = np.array(values)[place] if values else known
+    else:
+        critical = _interpolated(tail, alpha, 1.0 / known, family)
+    out = np.full(df.shape, np.nan)
+    out[~np.isnan(df)] = critical
+    return out
+
+
+def _reciprocal(x: float) -> float:
+    return 1.0 / x if x > 0.0 else np.inf
+
+
+def _interpolated(tail: Tail, alpha: float, inverse: Array, family: Family) -> Array:
+    """Critical values by a polynomial: their logarithm is smooth in ``1/df``."""
+    low, high = float(inverse.min()), float(inverse.max())
+    nodes = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
+    points = (low + high) / 2.0 + (high - low) / 2.0 * nodes
+    values = [_critical(tail, alpha, _reciprocal(x), family) for x in points]
+    fitted = BarycentricInterpolator(points, np.log(values), rng=1)
+    return np.asarray(np.exp(fitted(inverse)), dtype=float)
 
 
 def _critical(tail: Tail, alpha: float, df: float, family: Family) -> float:

@@ -142,10 +142,10 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     Hessian is the central difference of its exact gradient.
     """
     with suited_threads(fit.problem.cross.sizes):
-        H = hessian(fit)
         at = evaluated(fit)
         T = root(fit)
         inner = sandwiches(directions(at), whitened(at))
+        H = hessian(fit, at)
     unscaled = T @ T.T
     jacobian = fit.sigma**2 * (T @ inner @ T.T)
     if fit.known_sigma is None:
@@ -174,13 +174,14 @@ def directions(at: Evaluation) -> list[Direction]:
     return found
 
 
-def hessian(fit: Fit) -> Array:
+def hessian(fit: Fit, at: Evaluation | None = None) -> Array:
     """Hessian of the criterion in (theta, sigma), theta in the internal basis.
 
-    Without sigma where it is known.
+    Without sigma where it is known. `at` is the criterion at the estimates, where it
+    was evaluated last: its kernel still holds the factorization.
     """
     criterion = fit.criterion
-    at = evaluated(fit)
+    at = evaluated(fit) if at is None else at
     k = at.theta.size
     d = criterion.scores(at)
     # The derivative of r2 = y'Py is -y'P V_i P y.

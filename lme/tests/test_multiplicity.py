@@ -141,3 +141,13 @@ def test_names():
     assert adjustment_name("Tukey") == "tukey"
     with pytest.raises(OptionError, match="Did you mean 'holm'"):
         adjustment_name("homl")
+
+
+@pytest.mark.parametrize("name", ["tukey", "mvt", "bonferroni", "scheffe"])
+def test_many_degrees_of_freedom(name):
+    """Critical values between a few exact ones are as good as these."""
+    family = family_of(pairs(4))
+    df = 1.0 / np.linspace(1e-9, 0.8, 40)
+    every = critical_values(df, 0.95, name, family)
+    some = [critical_values(df[i : i + 1], 0.95, name, family)[0] for i in (3, 20, 37)]
+    assert_allclose(every[[3, 20, 37]], some, rtol=1e-6)
