@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 
 #: Decrease of zeta that is none: the root of a rounding error of the deviance.
 _ROUNDING = 1e-4
+#: Zeta so little beyond the last point is that of the point.
+_AT_END = 1e-6
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ class Curve:
         z = float(ndtri(0.5 + 0.5 * level))
         found = self.value([-z, z])
         ends = self.zeta[[0, -1]]
-        low = float(found[0]) if ends[0] <= -z else self.lower
-        high = float(found[1]) if ends[1] >= z else self.upper
+        low = float(found[0]) if ends[0] <= _AT_END - z else self.lower
+        high = float(found[1]) if ends[1] >= z - _AT_END else self.upper
         return low, high
 
     def to_frame(self, points: int | None = None) -> pd.DataFrame:
@@ -164,8 +166,10 @@ class _Pieces:
     def backward(self, zeta: float) -> float:
         """The scale at zeta: the outermost crossing where there are several."""
         if self._inverse is not None:
-            if not self.zeta[0] <= zeta <= self.zeta[-1]:
+            low, high = float(self.zeta[0]), float(self.zeta[-1])
+            if not low - _AT_END <= zeta <= high + _AT_END:
                 return float("nan")
+            zeta = min(max(zeta, low), high)
             if self._square and zeta < self.zeta[1]:
                 c, b, a = self._parabola
                 root = np.sqrt(max(b * b + 4.0 * a * (zeta - c), 0.0))

@@ -105,7 +105,7 @@ class Profile(Mapping[str, Curve]):
                 f"These end at {self.cutoff:.3g}.",
                 f"Compute them with profile(level={level!r}).",
             )
-        known = [p for p in self.parameters if p.name in self]
+        known = [p for name in self for p in self.parameters if p.name == name]
         chosen = [known[i].name for i in choose_parameters(known, parm)]
         rows = [self[name].limits(level) for name in chosen]
         return pd.DataFrame(rows, index=chosen, columns=percent_labels(level))

@@ -8,7 +8,7 @@ and sets the length of the next step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,7 @@ class Path:
         for z in exact:
             low = self._with_crossing(center, low, -z)
             high = self._with_crossing(center, high, z)
+        center = replace(center, rate=_rate_at_center(center, low[:1], high[:1], rate))
         self.nodes = [*low[::-1], center, *high]
 
     def limit(self, sign: float) -> float:
@@ -139,7 +140,7 @@ class Path:
         # Flat, or further than any estimate could be: it would go on for ever.
         flat = not abs(node.rate * (node.at - self._origin)) > _FLAT
         if self._far(node) or flat or len(self.nodes) == 1:
-            return scale.outward(sign * np.inf)
+            return scale.outward(self._end(sign))
         return np.nan
 
     def _end(self, sign: float) -> float:
@@ -333,6 +334,27 @@ class Path:
             if value < node.deviance - TOLERANCE:
                 found[i] = self._made(node.at, value, point, point.theta, hessian, sign)
         return found
+
+
+def _rate_at_center(
+    center: Node, low: Sequence[Node], high: Sequence[Node], other: float
+) -> float:
+    """``d zeta / d at`` of a polynomial through the neighbours, with their rates.
+
+    The curvature of a generalized model is not exact; `other` is what it says.
+    """
+    beside = [n for n in (*low, *high) if n.zeta != 0.0 and n.rate > 0.0]
+    if not beside:
+        return other
+    width = max(abs(n.at - center.at) for n in beside)
+    powers = np.arange(1, 2 * len(beside) + 1)
+    rows, right = [], []
+    for node in beside:
+        x = (node.at - center.at) / width
+        rows += [x**powers, powers * x ** (powers - 1)]
+        right += [node.zeta, node.rate * width]
+    found = float(np.linalg.solve(np.array(rows), np.array(right))[0] / width)
+    return found if found > 0.0 else other
 
 
 def _between(

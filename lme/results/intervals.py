@@ -23,7 +23,7 @@ class Intervals(Contract):
     ) -> pd.DataFrame:
         """Confidence intervals of all parameters; see `lme.inference.intervals`.
 
-        statsmodels' ``conf_int(alpha)`` has the fixed effects alone, by Wald's method.
+        statsmodels' ``conf_int(alpha)`` has the fixed effects alone.
         """
         self._need_data("confint")
         return intervals.confint(

@@ -1,0 +1,452 @@
+"""Profiles against lme4, against dense likelihoods, and by their own identities."""
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from scipy.optimize import minimize
+from scipy.stats import norm
+
+import lme
+from lme.covariance import STRUCTURES
+from lme.engine import natural
+from lme.engine.choice import choose
+from lme.engine.deviance import Deviance
+from lme.engine.restriction import held
+from lme.inference.parameters import parameters
+from lme.inference.surfaces import surface
+from lme.tests.cases import REFERENCE, data
+
+REFERENCES = json.loads((REFERENCE / "profiles" / "intervals.json").read_text())
+MODELS = {
+    "dyestuff": ("Dyestuff", "Yield ~ 1 + (1 | Batch)"),
+    "sleep_full": ("sleepstudy", "Reaction ~ Days + (Days | Subject)"),
+    "sleep_uncorr": ("sleepstudy", "Reaction ~ Days + (Days || Subject)"),
+    "sleep_int": ("sleepstudy", "Reaction ~ Days + (1 | Subject)"),
+    "penicillin": ("Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)"),
+    "pastes": ("Pastes", "strength ~ 1 + (1 | batch) + (1 | sample)"),
+    "tablets": ("tablets", "y ~ method + (1 | tablet)"),
+    "ergoStool": ("ergoStool", "effort ~ Type + (1 | Subject)"),
+    "cake_temp": ("cake", "angle ~ recipe + temp + (1 | recipe:replicate)"),
+    "machines": ("Machines", "score ~ Machine + (Machine | Worker)"),
+}
+GENERALIZED = {
+    "cbpp": (
+        "cbpp",
+        "cbind(incidence, size - incidence) ~ period + (1 | herd)",
+        "binomial",
+    ),
+    "sim_pois": ("simglm", "yp ~ x + trt + (1 | g)", "poisson"),
+}
+# One call for each structure; the columns of a level are seen three times.
+CALLS = {
+    "us": "us(0 + t | g)",
+    "diag": "diag(0 + t | g)",
+    "homdiag": "diag(0 + t | g, hom=TRUE)",
+    "cs": "cs(0 + t | g)",
+    "homcs": "cs(0 + t | g, hom=TRUE)",
+    "ar1": "ar1(0 + t | g)",
+    "hetar1": "ar1(0 + t | g, hom=FALSE)",
+    "toep": "toep(0 + t | g)",
+    "homtoep": "toep(0 + t | g, hom=TRUE)",
+}
+
+
+@cache
+def fitted(name, reml=True):
+    if name in GENERALIZED:
+        frame, formula, family = GENERALIZED[name]
+        return lme.glmer(formula, data(frame), family=family).fit()
+    frame, formula = MODELS[name]
+    return lme.lmer(formula, data(frame)).fit(reml=reml)
+
+
+@cache
+def repeated():
+    """Three correlated columns a level, each seen three times."""
+    rng = np.random.default_rng(3)
+    sd, n = np.array([1.0, 1.5, 2.0]), 30
+    C = np.array([[1, 0.6, 0.4], [0.6, 1, 0.6], [0.4, 0.6, 1]]) * np.outer(sd, sd)
+    b = rng.multivariate_normal(np.zeros(3), C, n)
+    g, t = np.repeat(np.arange(n), 9), np.tile(np.repeat(np.arange(3), 3), n)
+    y = 2 + b[g, t] + rng.normal(0, 1, g.size)
+    return pd.DataFrame(
+        {"y": y, "g": g.astype(str), "t": pd.Categorical(t.astype(str))}
+    )
+
+
+@cache
+def structured(name, reml=True):
+    return lme.lmer(f"y ~ 1 + {CALLS[name]}", repeated()).fit(reml=reml)
+
+
+def dense_deviance(fit, known, values):
+    """``-2 log-likelihood`` at the reported parameters, by n x n matrices."""
+    found = dict(zip(known, values, strict=True))
+    y, n = fit.design.y, fit.design.y.size
+    V = np.diag(np.full(n, found[next(p for p in known if p.kind == "sigma")] ** 2))
+    for slot, term in enumerate(fit.design.terms):
+        p = len(term.columns)
+        own = [each for each in known if each.slot == slot]
+        sds = [found[each] for each in own if each.kind == "sd"]
+        sd = np.full(p, sds[0]) if len(sds) == 1 else np.array(sds)
+        R = np.eye(p)
+        cors = [each for each in own if each.kind == "cor"]
+        for each in cors:
+            i, j = each.rows
+            shared = term.structure not in ("us", "diag")
+            for a in range(p):
+                for b in range(a):
+                    pattern = term.structure[-2:] if shared else "us"
+                    if pattern == "cs" or (a, b) == (i, j):
+                        R[a, b] = R[b, a] = found[each]
+                    elif pattern == "r1":
+                        R[a, b] = R[b, a] = found[each] ** (a - b)
+                    elif shared and a - b == i:
+                        R[a, b] = R[b, a] = found[each]
+        S = R * np.outer(sd, sd)
+        same = term.codes[:, None] == term.codes
+        V += (term.values @ S @ term.values.T) * same
+    beta = [found[each] for each in known if each.kind == "beta"]
+    e = y - fit.X @ np.array(beta)
+    quadratic = e @ np.linalg.solve(V, e)
+    return float(np.linalg.slogdet(V)[1] + quadratic + n * np.log(2 * np.pi))
+
+
+# --- gradients --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_the_deviance_has_the_right_gradient_and_curvature(row):
+    fit = fitted("sleep_full", reml=False).fit_record
+    problem = fit.problem
+    kernel, _ = choose(problem.cross)
+    turn, _ = natural.leading_basis(problem.template.slots[0], [row, 1 - row])
+    other = natural.with_structure(problem.template, 0, natural.Leading(turn))
+    problem = replace(problem, template=other)
+    theta = natural.moved(
+        fit.problem.template, other, fit.problem.template.internal(fit.theta)
+    )
+    c = np.linalg.solve(problem.R.T, np.eye(2)[row])
+    criterion = Deviance(problem, kernel, c)
+    optimum = np.concatenate([theta, [np.log(fit.sigma), fit.beta[row]]])
+    at = criterion.evaluate(optimum)
+    assert_allclose(at.value, fit.objective, rtol=1e-12)
+    assert_allclose(at.gradient, 0.0, atol=1e-4)
+    h = 1e-5
+    for x in (optimum, optimum + np.array([0.1, 0.2, -0.1, 0.05, 1.0])):
+        slopes = [
+            (criterion.evaluate(x + h * e).value - criterion.evaluate(x - h * e).value)
+            / (2 * h)
+            for e in np.eye(5)
+        ]
+        assert_allclose(criterion.evaluate(x).gradient, slopes, rtol=1e-6, atol=1e-5)
+    # Average information is the Hessian itself in a balanced design.
+    H = [
+        (criterion.evaluate(optimum + h * e).gradient - at.gradient) / h
+        for e in np.eye(5)
+    ]
+    again = criterion.evaluate(optimum)
+    assert_allclose(again.curvature(), H, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["sleep_full", "cbpp", *CALLS])
+def test_restricted_gradients(name):
+    fit = (structured if name in CALLS else fitted)(name).fit_record
+    ground = surface(fit)
+    rng = np.random.default_rng(1)
+    for i, each in enumerate(ground.parameters):
+        setting = ground.setting(each)
+        at = setting.scale.inward(ground.optimum.estimates[i])
+        free = setting.restriction.collapse(setting.start, at)
+        best = held(setting.evaluate, setting.restriction, at)(free)
+        assert best.value == pytest.approx(ground.optimum.value, abs=1e-7), each.name
+        free, at = free + 0.03 * rng.normal(size=free.size), at + 0.02
+        point = held(setting.evaluate, setting.restriction, at)(free)
+        x, h = setting.restriction.expand(free, at), 1e-5
+        assert_allclose(setting.restriction.collapse(x, at), free, atol=1e-10)
+        value = ground.values(point.full)[i]
+        assert value == pytest.approx(setting.scale.outward(at), rel=1e-9), each.name
+
+        def along(step, at=at, setting=setting, free=free):
+            return held(setting.evaluate, setting.restriction, at + step)(free).value
+
+        def inside(step, at=at, setting=setting, free=free):
+            return held(setting.evaluate, setting.restriction, at)(free + step).value
+
+        slopes = [(inside(h * e) - inside(-h * e)) / (2 * h) for e in np.eye(free.size)]
+        assert_allclose(point.gradient, slopes, rtol=1e-5, atol=1e-4)
+        slope = (along(h) - along(-h)) / (2 * h)
+        assert_allclose(point.slope, slope, rtol=1e-5, atol=1e-4)
+
+
+# --- values -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dyestuff_ML", "sleep_full_ML"])
+def test_zeta_at_given_values(name):
+    reference = dict(REFERENCES["points"][name])
+    reference.pop("estimate")
+    basis = reference.pop("basedev")
+    found = fitted(name[:-3]).profile()
+    assert found.deviance == pytest.approx(basis, abs=1e-7)
+    for row, points in reference.items():
+        # Cubics between exact points.
+        curve = found[row]
+        assert_allclose(curve.zeta_at(points["value"]), points["zeta"], atol=2e-3)
+        inside = np.abs(points["zeta"]) < found.cutoff
+        back = curve.value(np.array(points["zeta"])[inside])
+        assert_allclose(back, np.array(points["value"])[inside], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", REFERENCES["confint"])
+def test_intervals_of_lme4(name):
+    reference = REFERENCES["confint"][name]
+    if name == "machines":
+        # lme4 stops short of the constrained optimum of a correlation of three
+        # columns; `test_profiles_of_dense_likelihoods` checks those.
+        reference = {k: v for k, v in reference.items() if k[:3] != "cor"}
+    model = name.removesuffix("_ML").removesuffix("_REML")
+    result = fitted(model)
+    found = result.confint(parm=list(reference))
+    wanted = np.array(list(reference.values()))
+    width = np.diff(wanted)
+    # lme4 interpolates between points of its grid.
+    assert np.abs((found.to_numpy() - wanted) / width).max() < 5e-4
+    assert list(found.columns) == ["2.5 %", "97.5 %"]
+    old = [
+        {p.old: p.name for p in parameters(result.fit_record)}.get(k, k)
+        for k in reference
+    ]
+    assert list(found.index) == old
+
+
+@pytest.mark.parametrize(
+    "name", ["sleep_full", "sleep_uncorr", "machines", "penicillin", *CALLS]
+)
+def test_profiles_of_dense_likelihoods(name):
+    """At every point the others give the deviance, and are stationary."""
+    result = (structured if name in CALLS else fitted)(name)
+    fit = result.fit_record
+    profile = result.profile("theta_")
+    known = profile.parameters
+    assert set(CALLS) == set(STRUCTURES)
+    for curve in profile.values():
+        assert curve.monotone
+        held_at = profile.names.index(curve.name)
+        assert_allclose(curve.others[:, held_at], curve.values)
+        for k in (0, 2, -3):
+            others, zeta = curve.others[k], curve.zeta[k]
+            value = dense_deviance(fit, known, others)
+            assert value - profile.deviance == pytest.approx(zeta**2, abs=3e-5)
+    curve = profile[profile.names[1]]
+    others = curve.others[2]
+    for j in range(len(known)):
+        step = np.zeros(len(known))
+        step[j] = 1e-3 * max(abs(others[j]), 0.1)
+        if j == profile.names.index(curve.name):
+            continue
+        ends = [dense_deviance(fit, known, others + s * step) for s in (1, -1)]
+        # No decrease of the deviance can be had beside it, rounding errors apart.
+        rise = 0.5 * sum(ends) - profile.deviance - curve.zeta[2] ** 2
+        drop = 0.5 * abs(ends[0] - ends[1])
+        assert drop**2 / max(4 * rise, 1e-12) < 1e-5
+
+
+def test_a_glmm_by_an_optimizer_that_knows_nothing():
+    result = fitted("cbpp")
+    fit = result.fit_record
+    curve = result.profile("period2")["period2"]
+    p = fit.problem.p
+    j = 1
+    for k in (0, -1):
+
+        def criterion(free, value=curve.values[k]):
+            beta = np.insert(free[:-1], j, value)
+            psi = np.append(fit.problem.R @ beta, free[-1])
+            return fit.criterion.evaluate(psi, gradient=False).value
+
+        start = np.append(np.delete(curve.others[k][1:], j), curve.others[k][0])
+        options = {"xatol": 1e-7, "fatol": 1e-9, "maxiter": 2000}
+        best = minimize(criterion, start + 0.05, method="Nelder-Mead", options=options)
+        assert p == 4
+        assert best.fun - fit.objective == pytest.approx(curve.zeta[k] ** 2, abs=2e-6)
+
+
+def test_slopes_are_those_of_zeta():
+    for name in ("sleep_full", "cbpp"):
+        result = fitted(name)
+        coarse = result.profile(step=0.75)
+        fine = result.profile(step=0.15)
+        assert sum(c.zeta.size for c in fine.values()) > 2.5 * sum(
+            c.zeta.size for c in coarse.values()
+        )
+        for curve in coarse.values():
+            dense = fine[curve.name]
+            values = dense.values[(np.abs(dense.zeta) < 3.0)]
+            assert_allclose(
+                curve.zeta_at(values), dense.zeta_at(values), atol=3e-3, rtol=1e-3
+            )
+
+
+def test_wald_limits_are_the_slope_of_the_profile():
+    """dzeta/dvalue at the estimate is one over the standard error."""
+    result = fitted("sleep_full", reml=False)
+    wald = result.confint(method="wald", variances=True)
+    profile = result.profile(step=0.02, reach=0.05, exact=())
+    z = norm.ppf(0.975)
+    for curve in profile.values():
+        kind = curve.kind
+        forth, back = (
+            (np.arctanh, np.tanh)
+            if kind == "cor"
+            else (np.log, np.exp)
+            if kind in ("sd", "sigma")
+            else (np.asarray, np.asarray)
+        )
+        width = np.diff(forth(curve.value([-0.02, 0.02])))[0] / 0.04
+        center = forth(curve.estimate)
+        limits = [float(back(center - z * width)), float(back(center + z * width))]
+        assert_allclose(wald.loc[curve.name], limits, rtol=2e-3, atol=1e-3)
+
+
+def test_contours_lie_where_they_should():
+    result = fitted("sleep_int", reml=False)
+    fit = result.fit_record
+    profile = result.profile()
+    found = profile.contours("Days", "sigma", levels=[0.5, 0.9], points=5)
+    assert sorted(found["level"].unique()) == [0.5, 0.9]
+    known, y = profile.parameters, fit.design.y
+    assert y.size == 180
+    for _, row in found.iterrows():
+
+        def deviance(free, row=row):
+            # sd, sigma, (Intercept), Days
+            values = [abs(free[0]), row["sigma"], free[1], row["Days"]]
+            return dense_deviance(fit, known, values)
+
+        best = minimize(
+            deviance,
+            [fit.theta[0] * fit.sigma, fit.beta[0]],
+            method="Nelder-Mead",
+            options={"xatol": 1e-3, "fatol": 1e-5},
+        )
+        rise = best.fun - profile.deviance
+        assert rise == pytest.approx(-2 * np.log1p(-row["level"]), rel=0.02)
+
+
+# --- bounds -----------------------------------------------------------------------
+
+
+def test_a_standard_deviation_that_may_be_zero():
+    limits = fitted("pastes").confint(0.95, parm="sd_(Intercept)|batch").iloc[0]
+    assert limits.iloc[0] == 0.0
+    assert limits.iloc[1] == pytest.approx(2.9466, abs=2e-3)
+    # Dyestuff reaches -2.3244 at zero: the limit is 0 at 99 percent only.
+    assert fitted("dyestuff").confint(0.99).iloc[0, 0] == 0.0
+    assert fitted("dyestuff").confint(0.95).iloc[0, 0] == pytest.approx(
+        12.198, abs=0.01
+    )
+    profile = fitted("dyestuff").profile(".sig01")
+    assert profile[".sig01"].zeta[0] == pytest.approx(-2.3243980067, abs=1e-6)
+    assert profile[".sig01"].values[0] == 0.0
+
+
+def test_a_singular_fit():
+    result = lme.lmer("Yield ~ 1 + (1 | Batch)", data("Dyestuff2")).fit(reml=False)
+    assert result.is_singular
+    profile = result.profile()
+    curve = profile["sd_(Intercept)|Batch"]
+    assert curve.estimate == 0.0
+    assert curve.zeta[0] == 0.0
+    limits = profile.confint()
+    assert limits.iloc[0, 0] == 0.0
+    assert 1.5 < limits.iloc[0, 1] < 2.5
+    # Just another way to hold the standard deviation: through theta.
+    at = curve.values[3]
+    sigma = curve.others[3][1]
+    from_theta = dense_deviance(
+        result.fit_record, profile.parameters, [at, sigma, curve.others[3][2]]
+    )
+    assert from_theta - profile.deviance == pytest.approx(curve.zeta[3] ** 2, abs=1e-5)
+
+
+def correlated(slope, seed=3, noise=0.7):
+    rng = np.random.default_rng(seed)
+    g, x = np.repeat(np.arange(12), 6), np.tile(np.arange(6.0), 12)
+    b = rng.normal(0, 1, 12)
+    y = 1 + 0.3 * x + b[g] * (1 + slope * x) + rng.normal(0, noise, 72)
+    return pd.DataFrame({"y": y, "x": x, "g": g.astype(str)})
+
+
+def test_a_correlation_of_one():
+    result = lme.lmer("y ~ x + (x | g)", correlated(0.5)).fit()
+    profile = result.profile("cor_x.(Intercept)|g")
+    curve = next(iter(profile.values()))
+    assert curve.estimate == pytest.approx(1.0)
+    low, high = curve.limits(0.95)
+    assert high == 1.0
+    assert 0.7 < low < 0.95
+
+
+def test_a_correlation_that_the_data_do_not_bound():
+    """Beside a variance that may be zero no correlation is excluded."""
+    frame = correlated(0.0, noise=1.0)
+    result = lme.lmer("y ~ x + (x | g)", frame).fit(reml=False)
+    without = lme.lmer("y ~ x + (1 | g)", frame).fit(reml=False)
+    profile = result.profile()
+    curve = profile["cor_x.(Intercept)|g"]
+    assert curve.limits(0.95) == (-1.0, 1.0)
+    most = np.sqrt(without.objective - result.objective)
+    assert np.abs(curve.zeta).max() <= most + 1e-4
+    assert profile["sd_x|g"].zeta[0] == pytest.approx(-most, abs=1e-4)
+    assert profile["sd_x|g"].limits(0.95)[0] == 0.0
+
+
+def test_a_correlation_without_a_meaning():
+    frame = correlated(0.0, noise=3.0)
+    frame["y"] -= frame.groupby("g")["y"].transform("mean")
+    result = lme.lmer("y ~ x + (x | g)", frame).fit()
+    profile = result.profile()
+    curve = profile["cor_x.(Intercept)|g"]
+    assert np.isnan(curve.estimate)
+    assert curve.limits(0.95) == (-1.0, 1.0)
+    assert np.isfinite(profile.confint().to_numpy()).all()
+
+
+@pytest.mark.slow
+def test_a_coefficient_without_a_bound():
+    rng = np.random.default_rng(3)
+    g, x = np.repeat(np.arange(15), 6), np.tile(np.arange(6.0), 15) > 2
+    frame = pd.DataFrame(
+        {
+            "y": np.where(x, 1, rng.binomial(1, 0.4, 90)),
+            "x": x * 1.0,
+            "g": g.astype(str),
+        }
+    )
+    with pytest.warns(lme.errors.ConvergenceWarning, match="separation"):
+        result = lme.glmer("y ~ x + (1 | g)", frame, family="bernoulli").fit()
+    with pytest.warns(lme.errors.ProfileWarning, match="without end above"):
+        limits = result.profile("x", reach=2.0).confint()
+    assert np.isposinf(limits.iloc[0, 1])
+    assert 2.0 < limits.iloc[0, 0] < 5.0
+
+
+def test_a_better_optimum_is_found_and_used():
+    """Estimates that are not at the minimum are left with a warning."""
+    result = fitted("sleep_full", reml=False)
+    fit = result.fit_record
+    astray = replace(fit, theta=fit.theta * [1.5, 0.0, 0.4])
+    right = result.profile(exact=())
+    with pytest.warns(lme.errors.ProfileWarning, match="lower deviance") as caught:
+        found = lme.inference.profiling.profile(astray, exact=())
+    assert len(caught) == 1
+    assert found.notes[0].startswith("Profiling found a lower deviance (1751.939)")
+    assert found.deviance == pytest.approx(right.deviance, abs=1e-6)
+    assert_allclose(found.estimates, right.estimates, rtol=1e-4)
+    assert_allclose(found.confint(), right.confint(), rtol=2e-3, atol=1e-3)
