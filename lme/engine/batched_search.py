@@ -8,12 +8,15 @@ replicate that has converged leaves the arrays.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lme.engine.batched_algebra import cholesky, inner, solve_lower
+
+if TYPE_CHECKING:
+    from typing import Self  # from Python 3.11 on
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

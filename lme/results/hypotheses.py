@@ -259,7 +259,13 @@ class Hypotheses(Contract):
         for each in methods:
             reject, adjusted = multipletests(test.pvalue, alpha, each)[:2]
             frame[f"pvalue-{each}"], frame[f"reject-{each}"] = adjusted, reject
-        return MultiCompResult(frame, L, term_name, names, coding)
+        return MultiCompResult(
+            result_frame=frame,
+            contrasts=L,
+            term=term_name,
+            contrast_labels=names,
+            term_encoding_matrix=coding,
+        )
 
     def emmeans(
         self,
