@@ -160,7 +160,7 @@ def anova(
 
 def _data_name(result: Any) -> str | None:
     """Name of the data of a result; None where a model has none by its kind."""
-    return getattr(result.model, "data_name", None)
+    return getattr(getattr(result, "model", None), "data_name", None)
 
 
 def compare(

@@ -17,6 +17,7 @@ from lme.inference.candidates import Candidate
 from lme.inference.exact_null import exact_statistics, spectrum
 from lme.inference.nesting import Nesting
 from lme.inference.resampled_null import bootstrap_statistics
+from lme.inference.simulation import seed_sequence
 
 Array = NDArray[np.float64]
 
@@ -96,6 +97,8 @@ def method_of(test: str, nsim: int | None, seed: Any) -> Method:
     ------
     OptionError
         For an unknown test or number of draws.
+    DataTypeError
+        For a seed that is none.
     """
     if test not in METHODS:
         raise OptionError(
@@ -107,7 +110,7 @@ def method_of(test: str, nsim: int | None, seed: Any) -> Method:
     whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
     if not whole or count < 1:
         raise OptionError(f"nsim={nsim!r}.", "A whole number from 1 was expected.")
-    return Method(test, int(count), np.random.default_rng(seed))
+    return Method(test, int(count), np.random.default_rng(seed_sequence(seed)))
 
 
 def ratio_test(

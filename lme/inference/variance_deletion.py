@@ -16,7 +16,6 @@ from lme.formula.syntax import deparse
 from lme.inference.candidates import (
     Candidate,
     candidate,
-    term_text,
     without_random_effects,
 )
 from lme.inference.deletion import (
@@ -165,7 +164,8 @@ def _typed(design: Design, i: int) -> str:
     """The text of a term: as in the formula, or by its columns."""
     term = design.terms[i]
     if design.recipe is None:
-        return term_text(term.columns, term.group, term.structure)
+        inner = f"({' + '.join(term.columns)} | {term.group})"
+        return inner if term.structure == "us" else f"{term.structure}{inner}"
     bar = design.recipe.random[i].bar
     inner = f"({deparse(bar.left)} | {term.group})"
     return inner if term.structure == "us" else f"{term.structure}{inner}"
@@ -182,11 +182,9 @@ def _parts(design: Design, i: int) -> list[tuple[str, Index]]:
         return []
     if design.recipe is None:
         every = np.arange(len(term.columns))
-        return [
-            (name, np.delete(every, j))
-            for j, name in enumerate(term.columns)
-            if name != "(Intercept)"
-        ]
+        # A constant column is an intercept, whatever its name.
+        free = np.flatnonzero(np.ptp(term.values, axis=0) > 0)
+        return [(term.columns[j], np.delete(every, j)) for j in free]
     plan = design.recipe.random[i].plan
     owner = np.asarray(plan.assign, dtype=int)
     found = []

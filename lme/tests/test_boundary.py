@@ -136,6 +136,39 @@ def test_projection_on_semidefinite_matrices():
     )
 
 
+def test_weights_do_not_depend_on_units(frame):
+    """A covariate in other units, weights in the criterion, a working model."""
+    far = frame.assign(x=1e4 * frame["x"], prior=np.linspace(0.5, 2.0, 400))
+    near = far.assign(x=frame["x"])
+    large = "y ~ 1 + (x || g) + (1 | h)"
+    one, other = (
+        found_mixture("y ~ 1", large, f, weights="prior") for f in (near, far)
+    )
+    assert_allclose(one.weights, other.weights, atol=1e-6)
+    assert_allclose(one.weights.sum(), 1.0)
+    assert not np.allclose(one.weights, [0.125, 0.375, 0.375, 0.125], atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::lme.ConvergenceWarning")
+def test_weights_of_a_generalized_model(frame):
+    """Equal weights of the working model: those of the linear model."""
+    rng = np.random.default_rng(1)
+    counts = frame.assign(n=rng.poisson(5.0, 400)).iloc[::2]
+    small, large = "n ~ 1", "n ~ 1 + (x || g) + (1 | h)"
+    # There is nothing to find: the search need not come to its end.
+    short = {"nAGQ": 0, "control": {"max_evaluations": 20}}
+    big = candidate(lme.glmer(large, counts, family="poisson").fit(**short))
+    plain = without_random_effects(big)
+    found = mixture(plain, big, nesting(plain, big))
+    linear = found_mixture(small, large, counts)
+    assert_allclose(found.weights, linear.weights, atol=0.01)
+    both = found_mixture("n ~ 1", "n ~ 1 + (x | g)", counts)
+    model = lme.glmer("n ~ 1 + (x | g)", counts, family="poisson")
+    one = candidate(model.fit(**short))
+    shares = mixture(plain, one, nesting(plain, one))
+    assert_allclose(p_values(shares, LEVELS), p_values(both, LEVELS), rtol=0.05)
+
+
 def test_unknown_distribution(frame):
     """Correlations mean nothing where variances are zero."""
     found = found_mixture("y ~ 1", "y ~ 1 + ar1(0 + f | g)", frame)
@@ -179,11 +212,11 @@ def _rates(frame, small, large, draws):
     return np.mean(p < 0.05), np.mean(p < 0.2), np.mean(naive < 0.05)
 
 
-@pytest.mark.parametrize("case", TYPE_I)
+@pytest.mark.parametrize("case", list(TYPE_I)[1:4])
 def test_type_one_errors(balanced, case):
-    rate, often, naive = _rates(balanced, *TYPE_I[case], 600)
-    # Three standard errors of 600 draws; small samples err on the safe side.
-    assert 0.02 < rate < 0.08 and 0.13 < often < 0.25
+    rate, often, naive = _rates(balanced, *TYPE_I[case], 400)
+    # Three standard errors of 400 draws; small samples err on the safe side.
+    assert 0.017 < rate < 0.083 and 0.12 < often < 0.26
     assert naive < rate
 
 
@@ -250,12 +283,12 @@ def test_exact_distribution_is_that_of_refits():
     for reml in (True, False):
         small, large = pair("none", formula, frame, reml=reml, weights="w")
         exact = np.sort(_exact(small, large, 20_000))
-        drawn = bootstrap_statistics(small, large, 2000, np.random.default_rng(2))
+        drawn = bootstrap_statistics(small, large, 1000, np.random.default_rng(2))
         # Kolmogorov's distance over the positive part; 1.63 is its 99% quantile.
         at = np.linspace(1e-3, 8.0, 400)
         F = np.searchsorted(exact, at) / exact.size
         G = np.searchsorted(np.sort(drawn), at) / drawn.size
-        assert np.abs(F - G).max() < 1.63 * np.sqrt(1 / 2000 + 1 / 20_000)
+        assert np.abs(F - G).max() < 1.63 * np.sqrt(1 / 1000 + 1 / 20_000)
 
 
 def test_exact_p_values():

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lme
-from lme.errors import FitError, OptionError
+from lme.errors import DataTypeError, FitError, OptionError
 from lme.tests.cases import CASES, REFERENCE, data
 
 STORED = json.loads(gzip.decompress((REFERENCE / "comparison.json.gz").read_bytes()))
@@ -218,6 +218,14 @@ def test_ranova_reduces_terms(frame, random):
         close(found["npar"][label], other.npar)
 
 
+def test_ranova_from_arrays(frame):
+    X = np.column_stack([np.ones(300), frame["x"]])
+    arrays = lme.LMM(frame["y"], X, groups=frame["g"], exog_re=X).fit().ranova()
+    formula = lme.lmer("y ~ x + (x | g)", frame).fit().ranova()
+    assert len(arrays.table) == 2 and " in (" in arrays.table.index[1]
+    close(arrays.table, formula.table, 1e-6)
+
+
 def test_ranova_of_a_glmm():
     frame = data("cbpp")
     formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
@@ -232,6 +240,10 @@ def test_bad_arguments():
     res = CASES["sleep_full"].fit()
     with pytest.raises(OptionError, match=r"test='exakt'.*Did you mean 'exact'"):
         res.ranova(test="exakt")
+    with pytest.raises(DataTypeError, match="seed is of type str"):
+        res.ranova(test="boot", seed="a")
+    with pytest.raises(OptionError, match="must not be negative"):
+        res.ranova(test="boot", seed=-1)
     with pytest.raises(OptionError, match="ddf='kenward'"):
         res.drop1(ddf="kenward")
     with pytest.raises(FitError, match="differ by one variance"):
