@@ -64,7 +64,7 @@ class Function:
             return None, self.repeat(None, tuple(args), names)
         if self.parameters is None:
             return self.learn(*args, **kwargs)
-        matched = self._match(args, kwargs)
+        matched = self.match(args, kwargs)
         # log(-1) is NaN, not a warning: the caller counts the rows lost.
         with np.errstate(all="ignore"):
             return self.learn(*matched)
@@ -81,11 +81,12 @@ class Function:
             return self.repeat(None, tuple(args), names)
         if self.parameters is None:
             return self.repeat(state, *args, **kwargs)
-        matched = self._match(args, kwargs)
+        matched = self.match(args, kwargs)
         with np.errstate(all="ignore"):
             return self.repeat(state, *matched)
 
-    def _match(self, args: Sequence[Value], kwargs: Mapping[str, Value]) -> list[Any]:
+    def match(self, args: Sequence[Value], kwargs: Mapping[str, Value]) -> list[Any]:
+        """The arguments in the order of `parameters`, None where not given."""
         assert self.parameters is not None
         # A full set of arguments by position needs no matching.
         complete = not kwargs and len(args) == len(self.parameters)

@@ -38,7 +38,7 @@ def _count(design: Design, group: str) -> str:
 
 
 def _as_many_levels_as_rows(design: Design) -> Message | None:
-    n = design.y.size
+    n = design.nobs
     groups = [t.group for t in design.terms if len(t.levels) >= n]
     if not groups:
         return None
@@ -56,11 +56,11 @@ def _no_message(design: Design) -> Message | None:
 
 
 def _as_many_effects_as_rows(design: Design) -> Message | None:
-    return _many_effects(design, design.y.size)
+    return _many_effects(design, design.nobs)
 
 
 def _more_effects_than_rows(design: Design) -> Message | None:
-    return _many_effects(design, design.y.size + 1)
+    return _many_effects(design, design.nobs + 1)
 
 
 #: Structures with a variance for every column; patterns tie columns together.
@@ -68,7 +68,7 @@ FREE = ("us", "diag")
 
 
 def _many_effects(design: Design, limit: int) -> Message | None:
-    n = design.y.size
+    n = design.nobs
     bound = "smaller" if limit == n else "no larger"
     for term in design.terms:
         q = len(term.levels) * len(term.columns)

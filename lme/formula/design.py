@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.errors import (
-    DataTypeError,
     FormulaError,
     FormulaWarning,
     LMEWarning,
@@ -35,7 +34,7 @@ from lme.formula.response import (
     read_response,
     row_argument,
 )
-from lme.formula.sample import Sample, complete_cases
+from lme.formula.sample import Sample, check_options, complete_cases
 from lme.formula.syntax import Name, Node, deparse, variables_of
 from lme.formula.table import Table
 from lme.formula.values import Factor, Value, as_factor
@@ -43,7 +42,6 @@ from lme.formula.values import Factor, Value, as_factor
 __all__ = ["Design", "NewRows", "RandomTerm", "build_design"]
 
 _PACKAGE = str(Path(__file__).parents[1])
-NA_ACTIONS = ("omit", "exclude", "fail")
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -97,39 +95,26 @@ def build_design(
     DesignError
         For factors of one level and responses that do not fit the family.
     """
-    _check_options(na_action, random, context)
+    check_options(na_action, random, context)
     parsed = parse_formula(formula)
-    if parsed.left is None:
-        raise FormulaError(
-            "The formula has no response.",
-            "Expected 'y ~ ...'.",
-            text=parsed.text,
-            position=0,
-        )
     table = Table(data)
     scope = Scope(table, context or {}, {}, True, parsed.text)
-    terms = parsed.terms_for(table.columns) if parsed.has_dot else parsed.terms
-    nodes = [parsed.left, *terms.nodes]
-    for bar in parsed.bars:
-        nodes += [*bar.terms.nodes, *leaves(bar.group)]
-    # Names first: cs(x | g) and x (1 | g) are calls of unknown functions.
-    check_names(nodes, scope)
+    left, terms, nodes = variables_in(parsed, scope)
     if not parsed.bars and random == "require":
-        raise _no_random_terms(parsed)
+        raise no_random_terms(parsed)
     weight_values, _ = row_argument("weights", weights, scope)
     offset_values, offset_node = row_argument("offset", offset, scope)
     arguments = {"weights": weight_values, "offset": offset_values}
     sample = complete_cases(nodes, scope, subset, na_action, arguments)
     sample.warn_all(FormulaWarning, parsed.warnings)
 
-    if isinstance(parsed.left, Name):
-        table.refuse_date(parsed.left.name)
-    response = read_response(
-        parsed.response, sample.raw(parsed.left), family, sample.index
-    )
-    terms = _without_response(terms, parsed.response, sample)
-    defaults, by_name = _contrast_options(contrasts)
-    layout, X = _fixed(terms, sample, by_name, defaults)
+    if isinstance(left, Name):
+        table.refuse_date(left.name)
+    response = read_response(parsed.response, sample.raw(left), family, sample.index)
+    terms = without_response(terms, parsed.response, sample)
+    defaults, by_name = contrast_options(contrasts)
+    layout, values = fixed_layout(terms, sample, by_name, defaults)
+    X = fill(layout, values, sample.nrow)
     recipes, random_terms = _random(parsed, sample, defaults)
     prior = sample.pick(weight_values)
     if prior is not None:
@@ -141,7 +126,7 @@ def build_design(
     )
     known = sample.pick(offset_of(recipe, scope, offset_values))
     check_finite("The offset", known, sample.index)
-    _issue(sample.warnings)
+    issue(sample.warnings)
     return Design(
         formula=parsed.text,
         expanded=parsed.expanded,
@@ -169,7 +154,33 @@ def build_design(
     )
 
 
-def _issue(messages: list[LMEWarning]) -> None:
+def variables_in(parsed: Formula, scope: Scope) -> tuple[Node, Terms, list[Node]]:
+    """Response, fixed part, and all variables of a formula, their names checked.
+
+    Raises
+    ------
+    FormulaError
+        For a formula without a response, and for unknown names.
+    """
+    if parsed.left is None:
+        raise FormulaError(
+            "The formula has no response.",
+            "Expected 'y ~ ...'.",
+            text=parsed.text,
+            position=0,
+        )
+    terms = parsed.terms
+    if parsed.has_dot:
+        terms = parsed.terms_for(scope.table.columns)
+    nodes = [parsed.left, *terms.nodes]
+    for bar in parsed.bars:
+        nodes += [*bar.terms.nodes, *leaves(bar.group)]
+    # Names first: cs(x | g) and x (1 | g) are calls of unknown functions.
+    check_names(nodes, scope)
+    return parsed.left, terms, nodes
+
+
+def issue(messages: list[LMEWarning]) -> None:
     """Warn at the line of the caller that is outside the package."""
     if not messages:
         return
@@ -180,25 +191,8 @@ def _issue(messages: list[LMEWarning]) -> None:
         warnings.warn(message, stacklevel=level)
 
 
-def _check_options(
-    na_action: str, random: str, context: Mapping[str, Any] | None
-) -> None:
-    if na_action not in NA_ACTIONS:
-        raise OptionError(
-            f"na_action is {na_action!r}.",
-            f"Expected one of {', '.join(map(repr, NA_ACTIONS))}.",
-            near(str(na_action).removeprefix("na."), NA_ACTIONS),
-        )
-    if random not in ("require", "allow"):
-        raise OptionError(f"random is {random!r}.", "Expected 'require' or 'allow'.")
-    if context is not None and not isinstance(context, Mapping):
-        raise DataTypeError(
-            f"context is of type {type(context).__name__}.",
-            "Expected a mapping such as {'q': 2}.",
-        )
-
-
-def _no_random_terms(formula: Formula) -> FormulaError:
+def no_random_terms(formula: Formula) -> FormulaError:
+    """The error for a formula without random terms."""
     return FormulaError(
         "No random effects terms specified in formula.",
         "Expected at least one term such as (1 | g), between parentheses.",
@@ -208,7 +202,8 @@ def _no_random_terms(formula: Formula) -> FormulaError:
     )
 
 
-def _without_response(terms: Terms, response: str, sample: Sample) -> Terms:
+def without_response(terms: Terms, response: str, sample: Sample) -> Terms:
+    """The fixed part without the response, which R drops from it."""
     if response not in terms.variables:
         return terms
     own = 1 << terms.variables.index(response)
@@ -222,7 +217,7 @@ def _without_response(terms: Terms, response: str, sample: Sample) -> Terms:
     return Terms(terms.variables, terms.nodes, kept, terms.intercept, terms.offsets)
 
 
-def _contrast_options(
+def contrast_options(
     contrasts: Any,
 ) -> tuple[tuple[ContrastSpec, ContrastSpec], Mapping[str, ContrastSpec]]:
     """The defaults for unordered and ordered factors, and the choices by name."""
@@ -260,20 +255,20 @@ def _coding(
     return code(name, value, spec)
 
 
-def _fixed(
+def fixed_layout(
     terms: Terms,
     sample: Sample,
     by_name: Mapping[str, ContrastSpec],
     defaults: tuple[ContrastSpec, ContrastSpec],
-) -> tuple[Plan, Floats]:
+) -> tuple[Plan, list[Value]]:
+    """Layout of the fixed-effects matrix, and the variables that fill it."""
     values: list[Value] = [None] * len(terms.nodes)
     codings: list[Coding | None] = [None] * len(terms.nodes)
     for i in {i for members in terms.members for i in members}:
         values[i] = sample.settled(terms.nodes[i])
         codings[i] = _coding(terms.nodes[i], values[i], sample, defaults, by_name)
     _check_contrast_names(by_name, terms, codings)
-    layout = plan(terms, codings, sample.nrow)
-    return layout, fill(layout, values, sample.nrow)
+    return plan(terms, codings, sample.nrow), values
 
 
 def _check_contrast_names(
@@ -298,15 +293,33 @@ def _random(
 ) -> tuple[tuple[RandomRecipe, ...], tuple[RandomTerm, ...]]:
     known: dict[str, tuple[Grouping, Codes]] = {}
     made = []
-    split_factors = []
     for bar in formula.bars:
         if bar.group_name not in known:
             known[bar.group_name] = group(bar.group, sample.raw)
         grouping, codes = known[bar.group_name]
-        recipe, values = _random_columns(bar, grouping, sample, defaults)
+        recipe, variables = random_layout(bar, grouping, sample, defaults)
+        filled = fill(recipe.plan, variables, sample.nrow)
+        made.append((recipe, codes, np.ascontiguousarray(filled)))
+    return ordered_terms(made, sample)
+
+
+def ordered_terms(
+    made: Sequence[tuple[RandomRecipe, Codes, Floats]], sample: Sample
+) -> tuple[tuple[RandomRecipe, ...], tuple[RandomTerm, ...]]:
+    """Random terms in lme4's order, with what there is to say about them.
+
+    Parameters
+    ----------
+    made : sequence of (RandomRecipe, codes, columns)
+        In the order of the formula.
+    sample : Sample
+        Which keeps the warnings.
+    """
+    split_factors = []
+    for recipe, _, _ in made:
+        bar = recipe.bar
         if not recipe.plan.names:
             sample.warn(FormulaWarning, f"The random term ({bar.text}) has no columns.")
-        made.append((recipe, codes, values))
         if bar.split and bar.structure == "us":
             split_factors += _factors_of(recipe)
     if split_factors:
@@ -329,12 +342,13 @@ def _random(
     return tuple(made[k][0] for k in order), tuple(terms)
 
 
-def _random_columns(
+def random_layout(
     bar: Bar,
     grouping: Grouping,
     sample: Sample,
     defaults: tuple[ContrastSpec, ContrastSpec],
-) -> tuple[RandomRecipe, Floats]:
+) -> tuple[RandomRecipe, list[Value]]:
+    """Layout of the columns of a random term, and the variables that fill it."""
     terms = bar.terms
     inside = {deparse(name) for name in variables_of(bar.group)}
     as_factors = frozenset(inside.intersection(terms.variables))
@@ -349,8 +363,7 @@ def _random_columns(
             values[i] = sample.settled(node)
         codings[i] = _coding(node, values[i], sample, defaults, {})
     layout = plan(terms, codings, sample.nrow)
-    matrix = np.ascontiguousarray(fill(layout, values, sample.nrow))
-    return RandomRecipe(bar, grouping, layout, as_factors), matrix
+    return RandomRecipe(bar, grouping, layout, as_factors), values
 
 
 def _factors_of(recipe: RandomRecipe) -> list[str]:

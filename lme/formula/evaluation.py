@@ -145,22 +145,12 @@ def _name(node: Name, scope: Scope) -> Value:
 
 
 def _call(node: Call, scope: Scope) -> Value:
-    function = _function(node.function, scope)
+    function = function_of(node, scope)
     if function is None:
         raise unknown_function(node, scope)
-    args: list[Value] = []
-    kwargs: dict[str, Value] = {}
     if function.takes_names:
         return _named_arguments(function, node, scope)
-    for i, arg in enumerate(node.args):
-        key = node.keys[i] if node.keys else None
-        value = _argument(function, i if key is None else key, arg, scope)
-        if key is None:
-            args.append(value)
-        elif key in kwargs:
-            raise FormulaError(f"{node.function}() got the argument {key!r} twice.")
-        else:
-            kwargs[key] = value
+    args, kwargs = arguments_of(function, node, scope)
     if not node.keys and len(args) > 2:
         # A chain of additions; the operators themselves take two operands.
         total = args[0]
@@ -177,11 +167,30 @@ def _call(node: Call, scope: Scope) -> Value:
     return function.apply(scope.memory.get(label), args, kwargs)
 
 
-def _function(name: str, scope: Scope) -> Function | None:
-    given = scope.context.get(name)
+def function_of(node: Call, scope: Scope) -> Function | None:
+    """The function that a call means: of the context, else built in or registered."""
+    given = scope.context.get(node.function)
     if given is not None and (callable(given) or hasattr(given, "fit")):
-        return as_function(name, given)
-    return FUNCTIONS.get(name)
+        return as_function(node.function, given)
+    return FUNCTIONS.get(node.function)
+
+
+def arguments_of(
+    function: Function, node: Call, scope: Scope
+) -> tuple[list[Value], dict[str, Value]]:
+    """Values of the arguments of a call, by position and by name."""
+    args: list[Value] = []
+    kwargs: dict[str, Value] = {}
+    for i, arg in enumerate(node.args):
+        key = node.keys[i] if node.keys else None
+        value = _argument(function, i if key is None else key, arg, scope)
+        if key is None:
+            args.append(value)
+        elif key in kwargs:
+            raise FormulaError(f"{node.function}() got the argument {key!r} twice.")
+        else:
+            kwargs[key] = value
+    return args, kwargs
 
 
 def _argument(function: Function, place: int | str, arg: Node, scope: Scope) -> Value:
@@ -246,7 +255,7 @@ def _unknown(nodes: list[Node], scope: Scope) -> Iterator[Node]:
             if not _known(node.name, scope):
                 yield node
         elif isinstance(node, Call):
-            function = _function(node.function, scope)
+            function = function_of(node, scope)
             if function is None and node.function != "(":
                 yield node
             for i, arg in enumerate(node.args):

@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lme.errors import DataError, DataWarning, LMEWarning
+from lme.errors import (
+    DataError,
+    DataTypeError,
+    DataWarning,
+    LMEWarning,
+    OptionError,
+    near,
+)
 from lme.formula.evaluation import Scope, new_missing
 from lme.formula.matrices import check_finite, is_logical, settle
 from lme.formula.response import selected_rows
@@ -20,6 +27,9 @@ from lme.formula.values import Factor, Value, missing, take
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
+
+
+NA_ACTIONS = ("omit", "exclude", "fail")
 
 
 @dataclass
@@ -106,8 +116,17 @@ def complete_cases(
     subset: Any,
     na_action: str,
     arguments: Mapping[str, Floats | None],
+    *,
+    need_rows: bool = True,
 ) -> Sample:
-    """The rows of `subset` in which no variable or argument is missing."""
+    """The rows of `subset` in which no variable or argument is missing.
+
+    Raises
+    ------
+    DataError
+        Where there are none, unless `need_rows` is False; and for missing values with
+        ``na_action="fail"``.
+    """
     nrow = scope.table.nrow
     lost: NDArray[np.bool_] | None = None
     culprits: dict[str, int] = {}
@@ -139,7 +158,7 @@ def complete_cases(
         kept = ~lost if chosen is None else ~lost[chosen]
         positions = np.arange(nrow, dtype=np.intp) if chosen is None else chosen
         rows, dropped = positions[kept], positions[~kept]
-    if not kept.any():
+    if need_rows and not kept.any():
         raise _no_rows(nrow, len(full_index), culprits)
     if na_action == "fail" and len(dropped):
         named = ", ".join(f"{name} ({count})" for name, count in culprits.items())
@@ -159,6 +178,30 @@ def complete_cases(
             )
     sample.warn_all(DataWarning, tuple(created))
     return sample
+
+
+def check_options(
+    na_action: str, random: str, context: Mapping[str, Any] | None
+) -> None:
+    """Refuse options of a design that are not known.
+
+    Raises
+    ------
+    OptionError, DataTypeError
+    """
+    if na_action not in NA_ACTIONS:
+        raise OptionError(
+            f"na_action is {na_action!r}.",
+            f"Expected one of {', '.join(map(repr, NA_ACTIONS))}.",
+            near(str(na_action).removeprefix("na."), NA_ACTIONS),
+        )
+    if random not in ("require", "allow"):
+        raise OptionError(f"random is {random!r}.", "Expected 'require' or 'allow'.")
+    if context is not None and not isinstance(context, Mapping):
+        raise DataTypeError(
+            f"context is of type {type(context).__name__}.",
+            "Expected a mapping such as {'q': 2}.",
+        )
 
 
 def _absent(value: Value) -> NDArray[np.bool_] | None:
