@@ -104,6 +104,7 @@ def compare_table(
         if any(second):
             rows.append(("", *second))
     random = _union(column.deviations for column in columns)
+    random.sort(key=lambda name: name == "Residual")
     if random:
         rows.append(("Random effects (Std.Dev.)", *[""] * len(columns)))
     rows += [(n, *(c.deviations.get(n, "") for c in columns)) for n in random]
