@@ -187,13 +187,13 @@ def _transformed_intervals(
     else:
         with suited_threads(fit.problem.cross.sizes):
             H = satterthwaite.hessian(fit)
-        tail = np.array([fit.sigma])
+        tail = np.array([fit.sigma] if len(H) > k else [])
         covariance = 2.0 * satterthwaite.pseudo_inverse(H)
     correlation = np.array([each.kind == "cor" for each in known], dtype=bool)
 
     def transformed(x: Array) -> Array:
         linear = not isinstance(fit, GLMMFit)
-        sigma = float(x[k]) if linear else 1.0
+        sigma = float(x[k]) if linear and x.size > k else fit.sigma
         values = random_values(known, template, template.lambdas(x[:k]), sigma)
         for i, each in enumerate(known):
             if each.slot < 0:

@@ -119,8 +119,9 @@ def parameters(fit: MixedFit) -> tuple[Parameter, ...]:
     """
     out = _random_part(fit)
     coefficients = coefficient_names(fit)
-    kind = "sigma"
-    if isinstance(fit, GLMMFit):
+    if not isinstance(fit, GLMMFit):
+        kind = "sigma" if fit.known_sigma is None else ""
+    else:
         kind = {None: "", "theta": "theta"}.get(fit.family.extra, "sigma")
     if kind:
         name = {"sigma": "sigma", "theta": "nb_theta"}[kind]

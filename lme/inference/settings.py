@@ -103,13 +103,16 @@ class Part:
     offset : int
         Of the first covariance parameter.
     scale : int or None
-        Index of log sigma.
+        Index of log sigma, where it is a parameter.
+    unit : float
+        Sigma, where it is not.
     even : (m,) bool array
     """
 
     offset: int
     scale: int | None
     even: NDArray[np.bool_]
+    unit: float = 1.0
 
     def indices(self, slot: Slot) -> NDArray[np.intp]:
         """Of a term's parameters among all."""
@@ -146,7 +149,7 @@ def random_setting(
 
 def _deviation(part: Part, index: int, factor: float) -> Restriction:
     if part.scale is None:
-        return pinned(part.even, index, factor)
+        return pinned(part.even, index, factor / part.unit)
     return Deviation(part.even, index, part.scale, factor)
 
 
@@ -168,7 +171,7 @@ def _patterned(
         if part.scale is not None:
             A[place] = -np.eye(part.even.size)[part.scale, rest]
         along = np.eye(part.even.size)[place]
-        shift = -np.log(size) * along
+        shift = -np.log(size * part.unit) * along
         held = Affine(A, along, shift, part.even[rest], logarithm=True)
         return held, POSITIVE
     lag = parameter.entry - first

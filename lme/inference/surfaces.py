@@ -7,7 +7,7 @@ step. Linear models are profiled by the ML deviance, whatever they were fitted b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -96,6 +96,22 @@ def random_values(
     return out
 
 
+@dataclass
+class _KnownSigma:
+    """An evaluation without log sigma among its parameters."""
+
+    theta: Array
+    value: float
+    gradient: Array
+    inner: Any
+    index: int
+
+    def curvature(self) -> Array:
+        """Model of the Hessian, (m, m)."""
+        rows = np.delete(self.inner.curvature(), self.index, axis=0)
+        return np.asarray(np.delete(rows, self.index, axis=1))
+
+
 class Linear:
     """ML deviance of a linear mixed model in theta and log sigma.
 
@@ -111,7 +127,7 @@ class Linear:
         self.parameters = parameters(fit)
         problem = self._problem = fit.problem
         self._kernel, _ = choose(problem.cross, fit.convergence.kernel)
-        criterion = Criterion(problem, self._kernel, reml=False)
+        criterion = Criterion(problem, self._kernel, False, fit.known_sigma)
         template = problem.template
         known = template.internal(fit.theta)
         if fit.reml or start is not None:
@@ -119,7 +135,10 @@ class Linear:
             outcome = newton(criterion.evaluate, theta, Control(), even=template.even())
             known = settle_zeros(criterion, outcome, template).theta
         at = criterion.evaluate(known, gradient=False)
-        log_sigma = 0.5 * float(np.log(at.r2 / problem.n))
+        sigma2 = at.r2 / problem.n
+        if fit.known_sigma is not None:
+            sigma2 = fit.known_sigma**2
+        log_sigma = 0.5 * float(np.log(sigma2))
         best = Deviance(problem, self._kernel).evaluate(np.append(at.theta, log_sigma))
         self.optimum = Optimum(
             best.value, at.theta, np.array([log_sigma]), self.values(best)
@@ -127,7 +146,7 @@ class Linear:
 
     def values(self, full: Any) -> Array:
         """See `Surface`."""
-        problem = self._problem
+        problem, full = self._problem, getattr(full, "inner", full)
         template = full.criterion.problem.template
         out = random_values(self.parameters, template, full.lambdas, full.sigma)
         beta = problem.level + full.coefficients
@@ -142,15 +161,29 @@ class Linear:
 
     def moved_to(self, full: Any) -> Linear:
         """See `Surface`."""
-        template = self._problem.template
+        template, full = self._problem.template, getattr(full, "inner", full)
         theta = natural.moved(
             full.criterion.problem.template, template, full.theta[: template.size]
         )
         return Linear(self._fit, theta)
 
     def _part(self, template: Template) -> Part:
-        even = np.append(template.even(), False)
-        return Part(0, template.size, even)
+        known = self._fit.known_sigma
+        if known is not None:
+            return Part(0, None, template.even(), known)
+        return Part(0, template.size, np.append(template.even(), False))
+
+    def _evaluator(self, criterion: Deviance) -> Callable[[Array], Any]:
+        """The criterion in all parameters but a known sigma."""
+        if self._fit.known_sigma is None:
+            return criterion.evaluate
+        k, log_sigma = self._problem.template.size, self.optimum.rest[0]
+
+        def evaluate(x: Array) -> _KnownSigma:
+            at = criterion.evaluate(np.insert(x, k, log_sigma))
+            return _KnownSigma(x, at.value, np.delete(at.gradient, k), at, k)
+
+        return evaluate
 
     def setting(self, parameter: Parameter) -> Setting:
         """See `Surface`."""
@@ -165,7 +198,7 @@ class Linear:
         elif parameter.kind == "beta":
             unit = np.eye(self._problem.p)[parameter.rows[0]]
             combination = np.linalg.solve(self._problem.R.T, unit)
-            restriction = pinned(np.append(part.even, False), template.size + 1)
+            restriction = pinned(np.append(part.even, False), part.even.size)
             scale, found = IDENTITY, self.optimum.estimates
             rest = np.append(rest, found[self.parameters.index(parameter)])
         else:
@@ -178,8 +211,10 @@ class Linear:
             replace(self._problem, template=template), self._kernel, combination
         )
         start = np.concatenate([x, rest])
+        if self._fit.known_sigma is not None:
+            start = np.delete(start, template.size)
         return Setting(
-            criterion.evaluate,
+            self._evaluator(criterion),
             restriction,
             scale,
             start,

@@ -450,3 +450,32 @@ def test_a_better_optimum_is_found_and_used():
     assert found.deviance == pytest.approx(right.deviance, abs=1e-6)
     assert_allclose(found.estimates, right.estimates, rtol=1e-4)
     assert_allclose(found.confint(), right.confint(), rtol=2e-3, atol=1e-3)
+
+
+def test_a_known_sigma_is_not_profiled():
+    """Meta-analysis: the deviance of tau, worked out by hand."""
+    rng = np.random.default_rng(1)
+    n = 25
+    v, x = rng.uniform(0.05, 0.6, n), rng.normal(size=n)
+    y = 0.4 + 0.3 * x + rng.normal(0, 0.5, n) + rng.normal(0, np.sqrt(v))
+    frame = pd.DataFrame({"y": y, "x": x, "v": v, "study": np.arange(n)})
+    model = lme.lmer("y ~ x + (1 | study)", frame, weights=1 / v, sigma=1)
+    profile = model.fit().profile()
+    assert list(profile) == ["sd_(Intercept)|study", "(Intercept)", "x"]
+    X = np.column_stack([np.ones(n), x])
+    curve = profile[".sig01"]
+    for tau, zeta in zip(curve.values, curve.zeta, strict=True):
+        w = 1.0 / (v + tau**2)
+        r = y - X @ np.linalg.solve((X * w[:, None]).T @ X, X.T @ (w * y))
+        value = n * np.log(2 * np.pi) - np.log(w).sum() + (w * r**2).sum()
+        assert value - profile.deviance == pytest.approx(zeta**2, abs=1e-6)
+    slopes = lme.lmer(
+        "Reaction ~ Days + (Days | Subject)", data("sleepstudy"), sigma=25.0
+    )
+    found = slopes.fit().profile(exact=())
+    known = parameters(fitted("sleep_full").fit_record)
+    for each in found.values():
+        values = np.insert(each.others[1], 3, 25.0)
+        fit = slopes.fit().fit_record
+        rise = dense_deviance(fit, known, values) - found.deviance
+        assert rise == pytest.approx(each.zeta[1] ** 2, abs=3e-5)
