@@ -299,6 +299,21 @@ def _groups(node: Node, bar: Call, text: str) -> list[Node]:
     return [node]
 
 
+def read_grouping(node: Node, call: Call, text: str) -> Node:
+    """A single grouping factor: a column, ``a:b``, or a call such as ``factor(k)``."""
+    inner = unwrap(node)
+    if is_operator(inner, "/", "*"):
+        raise _error(
+            text,
+            inner,
+            f"{deparse(inner)} stands for several grouping factors.",
+            "Expected one.",
+            "Write a:b for one group for each pair of a and b.",
+        )
+    _check_group(inner, call, text)
+    return inner
+
+
 def _nesting(node: Node, bar: Call, text: str) -> list[Node]:
     """The factors of ``a/b/c`` from the innermost to the outermost."""
     inner = unwrap(node)

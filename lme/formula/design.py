@@ -28,6 +28,7 @@ from lme.formula.parts import Formula, parse_formula
 from lme.formula.predictors import summarize_predictors
 from lme.formula.recipe import RandomRecipe, Recipe, offset_of
 from lme.formula.records import Design, NewRows, RandomTerm
+from lme.formula.residual import check_residual_names, read_residual, residual_design
 from lme.formula.response import (
     check_weights,
     is_binomial,
@@ -59,6 +60,7 @@ def build_design(
     context: Mapping[str, Any] | None = None,
     family: Any = None,
     random: str = "require",
+    residual: str | None = None,
 ) -> Design:
     """The matrices that `formula` and `data` define, as lme4 would make them.
 
@@ -85,6 +87,9 @@ def build_design(
         Decides how a response that is not a number is read.
     random : {"require", "allow"}
         Whether a formula without random terms is an error.
+    residual : str, optional
+        Variances and correlations of the residuals, such as ``"ar1(time | g)"``; see
+        `lme.formula.residual.NOTATION`.
 
     Raises
     ------
@@ -102,6 +107,9 @@ def build_design(
     left, terms, nodes = variables_in(parsed, scope)
     if not parsed.bars and random == "require":
         raise no_random_terms(parsed)
+    written = () if residual is None else read_residual(residual)
+    if residual is not None:
+        nodes += check_residual_names(written, residual, scope)
     weight_values, _ = row_argument("weights", weights, scope)
     offset_values, offset_node = row_argument("offset", offset, scope)
     arguments = {"weights": weight_values, "offset": offset_values}
@@ -151,6 +159,7 @@ def build_design(
         trials=response.trials,
         offset_given=offset is not None and offset_node is None,
         predictors=summarize_predictors(terms, layout, sample, prior, known),
+        residual=residual_design(written, sample, prior) if written else None,
     )
 
 

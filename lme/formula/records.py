@@ -15,6 +15,7 @@ from scipy import sparse
 from lme.errors import DesignError
 from lme.formula.predictors import Predictors
 from lme.formula.recipe import NewRows, RandomTerm, Recipe, new_rows
+from lme.formula.residual import ResidualDesign
 
 __all__ = ["Design", "GroupingFactor", "NewRows", "RandomColumns", "RandomTerm"]
 
@@ -82,6 +83,8 @@ class Design:
         Row sums of a response ``cbind(successes, failures)``.
     predictors : Predictors or None
         The variables of the fixed part in short; None without a formula.
+    residual : ResidualDesign or None
+        Variances and correlations of the residuals, where they have a structure.
     """
 
     formula: str
@@ -107,6 +110,7 @@ class Design:
     trials: Floats | None = field(default=None, repr=False)
     offset_given: bool = field(default=False, repr=False)
     predictors: Predictors | None = field(default=None, repr=False)
+    residual: ResidualDesign | None = field(default=None, repr=False)
 
     @property
     def nobs(self) -> int:

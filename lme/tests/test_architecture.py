@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # Rows later in the list may import from earlier ones; one row, one layer.
 LAYERS = [
     ["errors"],
-    ["formula", "families", "covariance", "datasets"],
+    ["formula", "families", "covariance", "residual", "datasets"],
     ["engine"],
     ["search", "convergence"],
     ["optimizers", "preparation", "starting"],
@@ -36,7 +36,10 @@ LAYERS = [
 ]
 PLANNED: set[str] = set()  # named in LAYERS before it has a module
 # What a layer may import of the package, where that is less than all before it.
-ONLY = {"datasets": {"errors"}, "formula": {"errors"}, "covariance": {"errors"}}
+ONLY = {
+    **{"datasets": {"errors"}, "formula": {"errors"}},
+    **{"covariance": {"errors"}, "residual": {"errors"}},
+}
 
 # Landmarks inside a folder, in order: none may depend on a later one, directly or
 # through others. Modules that are not named stand anywhere, but never in a circle.
