@@ -223,7 +223,7 @@ def _fit_problem(
     control = control_from(options["control"])
     name = options["optimizer"]
     optimizer = find_optimizer(name)
-    check_scale(problem.residual, problem.y)
+    check_scale(problem.largest_residual, problem.largest_response)
     chosen, advice = choose(problem.cross, options["kernel"])
     if advice:
         notes = [*notes, PerformanceWarning(advice)]

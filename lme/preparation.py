@@ -67,7 +67,7 @@ def keep_columns(
     """Columns kept, their indices, and the warning that names the others."""
     dependent = find_dependent_columns(design.X)
     every = np.arange(design.X.shape[1])
-    n, p = design.X.shape[0], every.size - dependent.size
+    n, p = design.nobs, every.size - dependent.size
     if p >= n:
         raise DesignError(
             f"The fixed effects take {p} independent columns, and there are {n} rows.",
@@ -207,21 +207,20 @@ def by_terms(
     return tuple(lambdas), tuple(u), tuple(b)
 
 
-def check_scale(residual: Array, response: Array) -> None:
+def check_scale(left: float, size: float) -> None:
     """Refuse a response that the fixed effects explain exactly, or beyond all scale.
 
     Parameters
     ----------
-    residual : (n,) array
-        What least squares on the fixed effects leaves.
-    response : (n,) array
+    left : float
+        Largest absolute value that least squares on the fixed effects leaves.
+    size : float
+        Largest absolute value of the response.
 
     Raises
     ------
     FitError
     """
-    left = float(np.abs(residual).max(initial=0.0))
-    size = float(np.abs(response).max(initial=0.0))
     if left <= 1e-14 * size or size == 0.0:
         raise FitError(
             "The fixed effects explain the response exactly: nothing is left to vary.",

@@ -65,10 +65,7 @@ def other_starts(problem: lmm.Problem, given: Any) -> list[Array]:
     few = np.flatnonzero(levels < _FEW_LEVELS)
     if few.size < 2:
         return []
-    root = problem.sqrt_weights
-    constant = np.ones(problem.n) if root is None else root
-    rest = constant - problem.basis @ (problem.basis.T @ constant)
-    if float(rest @ rest) <= 1e-8 * problem.n:
+    if problem.constant_outside <= 1e-8:
         return []
     first, out = moments.start(problem), []
     for winner in few:

@@ -79,6 +79,24 @@ class Problem:
         """Number of fixed-effects columns."""
         return int(self.X.shape[1])
 
+    @property
+    def largest_response(self) -> float:
+        """Largest absolute value of the response."""
+        return float(np.abs(self.y).max(initial=0.0))
+
+    @property
+    def largest_residual(self) -> float:
+        """Largest absolute value that least squares leaves."""
+        return float(np.abs(self.residual).max(initial=0.0))
+
+    @cached_property
+    def constant_outside(self) -> float:
+        """Mean square of what a constant has outside the span of X."""
+        root = self.sqrt_weights
+        constant = np.ones(self.n) if root is None else root
+        rest = constant - self.basis @ (self.basis.T @ constant)
+        return float(rest @ rest) / self.n
+
     @cached_property
     def log_weights(self) -> float:
         """Sum of the logarithms of the weights."""

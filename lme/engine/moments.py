@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.engine.crossproducts import CrossProducts, by_rows
+from lme.engine.crossproducts import CrossProducts, by_rows, multiply
 from lme.engine.lmm import Problem
 from lme.engine.relcov import Template
 
@@ -124,36 +124,39 @@ def estimate(
             factor = np.diag(np.sqrt(S.diagonal()))
         else:
             factor = np.linalg.cholesky(S)
+        known = cross.relation(f)
+        if known is not None:
+            factor = factor / np.sqrt(max(float(known.variances.mean()), 1e-300))
         theta[slot.theta] = slot.structure.pack(factor)
     return theta
 
 
 def _swept_variance(problem: Problem) -> float:
-    """Residual variance after removing each factor's groupwise regressions in turn."""
+    """Residual variance after removing each factor's groupwise regressions in turn.
+
+    From the cross-products alone: what cancels is far above the smallest share of the
+    variance that is returned.
+    """
     cross = problem.cross
-    residual = problem.residual
+    total = float(cross.gram[-1, -1])
+    swept = [np.zeros((len(A), A.shape[1], 1)) for A in cross.diagonal]
+    left = [D[:, :, -1:] for D in cross.dense]
     lost = problem.p
-    for factor, A in zip(problem.factors, cross.diagonal, strict=True):
-        p = factor.values.shape[1]
-        r = np.empty((factor.levels, p))
-        for a in range(p):
-            r[:, a] = np.bincount(
-                factor.codes, factor.values[:, a] * residual, factor.levels
-            )
-        if p == 1:
-            coef = r / (A[:, :, 0] + 1e-8)
-            residual = residual - factor.values[:, 0] * coef[factor.codes, 0]
-        else:
-            ridge = A + 1e-6 * np.eye(p)
-            solved = np.linalg.solve(ridge, r[:, :, None])
-            coef = np.asarray(solved[:, :, 0], dtype=np.float64)
-            residual = residual - np.einsum(
-                "np,np->n", factor.values, coef[factor.codes]
-            )
-        lost += factor.levels * p
+    for f, A in enumerate(cross.diagonal):
+        p = A.shape[1]
+        ridge = 1e-8 if p == 1 else 1e-6
+        swept[f] = np.linalg.solve(A + ridge * np.eye(p), left[f])
+        lost += len(A) * p
+        if f + 1 < len(swept):
+            taken, _ = multiply(cross, swept)
+            left = [D[:, :, -1:] - Zr for D, Zr in zip(cross.dense, taken, strict=True)]
+    taken, _ = multiply(cross, swept)
+    squares = total
+    for c, D, Zr in zip(swept, cross.dense, taken, strict=True):
+        squares += float(np.vdot(c, Zr - 2.0 * D[:, :, -1:]))
     df = max(problem.n - lost, 0.25 * problem.n)
-    total = float(cross.gram[-1, -1]) / max(problem.n - problem.p, 1)
-    return max(float(residual @ residual) / df, 1e-4 * total, 1e-300)
+    mean = total / max(problem.n - problem.p, 1)
+    return max(squares / df, 1e-4 * mean, 1e-300)
 
 
 def _projected_products(

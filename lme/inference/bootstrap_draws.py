@@ -344,7 +344,7 @@ def _refit_rows(fit: MixedFit, rows: Index, codes: dict[str, Index]) -> Refits:
         arrays = lmm.build(
             design.y[rows], X, engine_terms(drawn), weights=weights, offset=offset
         )
-        check_scale(arrays.residual, arrays.y)
+        check_scale(arrays.largest_residual, arrays.largest_response)
         kernel, _ = choose(arrays.cross, fit.convergence.kernel)
         start = batched_start(arrays, fit.theta)
         criterion = Criterion(arrays, kernel, fit.reml)

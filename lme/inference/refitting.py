@@ -121,7 +121,7 @@ def _refit_linear(fit: Fit, Y: Array, warm: bool, tick: Tick) -> Refits:
 
         def one(i: int, y: Array) -> Refits:
             again = lmm.with_response(problem, y)
-            check_scale(again.residual, y)
+            check_scale(again.largest_residual, again.largest_response)
             kernel.load(again.cross)
             criterion = Criterion(again, kernel, fit.reml)
             begin = start if warm else linear_start(again, None)
