@@ -288,13 +288,8 @@ def _unwritable(name: str, error: Exception) -> DataError:
 
 
 def _plot(name: str, result: Any) -> None:
-    draw = getattr(result, "plot_diagnostics", None)
-    if draw is None:
-        raise OptionError(
-            "--plot is not available.", "This version of lme draws no figures."
-        )
     try:
-        drawn = draw()
+        drawn = result.plot_diagnostics()
         getattr(drawn, "figure", drawn).savefig(name)
     except (OSError, ValueError) as error:
         if isinstance(error, LMEError):

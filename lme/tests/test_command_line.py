@@ -144,8 +144,6 @@ def test_save(capsys, tmp_path):
 
 def test_plot(capsys, tmp_path):
     pytest.importorskip("matplotlib")
-    if not hasattr(lme.LMMResults, "plot_diagnostics"):
-        pytest.skip("no figures yet")
     path = tmp_path / "plot.png"
     shown(capsys, SLEEP, "sleepstudy", "--plot", path)
     assert path.read_bytes().startswith(b"\x89PNG")
