@@ -111,7 +111,7 @@ def profile(
                 before = ground.optimum.value
                 ground = ground.moved_to(better.full)
                 notes.append(_better(before, ground))
-    notes += [note for curve in curves for note in _odd(curve, reach)]
+    notes += [note for curve in curves for note in odd(curve, reach)]
     for note in notes:
         warnings.warn(ProfileWarning(note), stacklevel=3)
     return Profile(
@@ -160,7 +160,7 @@ def _better(before: float, ground: Surface) -> str:
     )
 
 
-def _odd(curve: Curve, reach: float) -> list[str]:
+def odd(curve: Curve, reach: float) -> list[str]:
     """What a user should know of a curve."""
     notes = []
     if not curve.monotone and curve.values.size > 2:

@@ -17,7 +17,10 @@ from lme.engine import natural
 from lme.engine.choice import choose
 from lme.engine.deviance import Deviance
 from lme.engine.restriction import held
+from lme.inference import profiling
+from lme.inference.curves import Curve
 from lme.inference.parameters import parameters
+from lme.inference.scales import POSITIVE
 from lme.inference.surfaces import surface
 from lme.tests.cases import REFERENCE, data
 
@@ -444,7 +447,7 @@ def test_a_better_optimum_is_found_and_used():
     astray = replace(fit, theta=fit.theta * [1.5, 0.0, 0.4])
     right = result.profile(exact=())
     with pytest.warns(lme.errors.ProfileWarning, match="lower deviance") as caught:
-        found = lme.inference.profiling.profile(astray, exact=())
+        found = profiling.profile(astray, exact=())
     assert len(caught) == 1
     assert found.notes[0].startswith("Profiling found a lower deviance (1751.939)")
     assert found.deviance == pytest.approx(right.deviance, abs=1e-6)
@@ -479,3 +482,34 @@ def test_a_known_sigma_is_not_profiled():
         fit = slopes.fit().fit_record
         rise = dense_deviance(fit, known, values) - found.deviance
         assert rise == pytest.approx(each.zeta[1] ** 2, abs=3e-5)
+
+
+def test_a_profile_that_is_not_monotone():
+    """E.6 #77: straight lines, the outermost crossings, and no exception."""
+    at = np.linspace(0.5, 6.0, 12)
+    zeta = np.array([-2.5, -1.8, -2.2, -1.0, -0.4, 0.0, 0.6, 1.2, 0.9, 1.4, 1.7, 1.8])
+    curve = Curve(
+        "sd",
+        "sd",
+        3.0,
+        zeta,
+        at,
+        at[:, None],
+        at,
+        np.full(12, np.nan),
+        POSITIVE,
+        0.0,
+        np.nan,
+    )
+    assert not curve.monotone
+    low, high = curve.limits(0.95)
+    assert low == pytest.approx(0.5 + 0.5 * (2.5 - norm.ppf(0.975)) / 0.7)
+    assert np.isnan(high)
+    assert curve.zeta_at(2.75) == pytest.approx(-0.2)
+    assert curve.limits(0.5)[1] == pytest.approx(np.interp(0.67449, zeta[6:8], at[6:8]))
+    notes = profiling.odd(curve, 3.0)
+    assert "falling back to linear" in notes[0]
+    assert "broke off above" in notes[1]
+    # A standard deviation that never reaches the quantile may be zero.
+    flat = replace(curve, zeta=zeta / 2, rate=np.full(12, 0.2))
+    assert flat.limits(0.99)[0] == 0.0
