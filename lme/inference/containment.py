@@ -9,7 +9,7 @@ doi:10.1007/b98882).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -43,7 +43,16 @@ class Containment:
 
     def df(self, L: Array) -> float:
         """The least of the degrees of freedom of the coefficients in L."""
-        return float(self.by_column[(L != 0.0).any(axis=0)].min())
+        size = np.abs(L).max(axis=0)
+        return float(self.by_column[size > 1e-10 * size.max()].min())
+
+    def of_columns(self, own: NDArray[np.bool_]) -> Containment:
+        """With the degrees of freedom of some columns only.
+
+        A term tested after others is a combination with the later columns too, but its
+        units are those of its own.
+        """
+        return replace(self, by_column=np.where(own, self.by_column, np.inf))
 
     def scaling(self, L: Array) -> float:
         """Factor of the F statistic: 1."""

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import OptionError, near
 from lme.fit import Fit
 from lme.formula.matrices import Coding, Plan
+from lme.inference.containment import Containment
+from lme.inference.ddf import Denominator, f_frame
 from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
@@ -40,6 +43,43 @@ def type_number(kind: int | str) -> int:
     raise OptionError(
         f"type={kind!r} is not known.", "The types of a table of terms are 1, 2 and 3."
     )
+
+
+def term_table(
+    fit: Fit, method: Denominator, kind: int, intercept: bool = False
+) -> pd.DataFrame:
+    """F tests of the terms.
+
+    Parameters
+    ----------
+    fit : Fit
+        With its data.
+    method : Denominator
+        Estimates, covariance and degrees of freedom.
+    kind : {1, 2, 3}
+    intercept : bool
+        Whether the intercept is a row, as in nlme: before all terms in type 1, by its
+        coefficient in types 2 and 3.
+
+    Returns
+    -------
+    DataFrame
+        See `ddf.f_frame`.
+    """
+    owner = np.asarray(fit.design.assign, dtype=int)[fit.kept_columns]
+    found = term_hypotheses(fit, kind)
+    numbers = [k for k in range(1, owner.max(initial=0) + 1) if (owner == k).any()]
+    if intercept and (owner == 0).any():
+        L = _triangle(_qr(fit.X)) if kind == 1 else np.eye(owner.size)
+        found.insert(0, ("(Intercept)", L[owner == 0]))
+        numbers.insert(0, 0)
+    rows = []
+    for (label, L), k in zip(found, numbers, strict=True):
+        chosen = method
+        if isinstance(method, Containment):
+            chosen = method.of_columns(owner == k)
+        rows.append(f_frame(chosen, [(label, L, 0.0)]))
+    return pd.concat(rows) if rows else f_frame(method, [])
 
 
 def term_hypotheses(fit: Fit, kind: int) -> list[tuple[str, Array]]:

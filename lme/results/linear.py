@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from lme.fit import Fit, refit
 from lme.formula.arrays import response_of
 from lme.inference import estimates, residuals, terms, wald
-from lme.inference.ddf import f_frame
 from lme.results.contract import recorded
 from lme.results.many import ManyFits, fit_columns, is_matrix
 from lme.results.mixed import MixedResults, MixedResultsWrapper
@@ -88,7 +87,13 @@ class LMMResults(MixedResults):
         self._need_data("resid")
         return residuals.residuals(self.fit_record)
 
-    def anova(self, *, type: int | str = 3, ddf: str = "satterthwaite") -> pd.DataFrame:
+    def anova(
+        self,
+        *,
+        type: int | str = 3,
+        ddf: str | None = None,
+        intercept: bool = False,
+    ) -> pd.DataFrame:
         """F tests of the terms of the fixed part, as lmerTest's ``anova``.
 
         Parameters
@@ -97,7 +102,10 @@ class LMMResults(MixedResults):
             Each term after those before it; after all that do not contain it; or as
             differences between unweighted means of cells. See `terms`.
         ddf : {"satterthwaite", "kenward-roger", "containment", "residual", "z"}
-            Method for the denominator degrees of freedom.
+            Method for the denominator degrees of freedom; by default `ddf`.
+        intercept : bool
+            Whether the intercept is a row, as in nlme's ``anova``: before all terms
+            in type 1, by its coefficient in types 2 and 3.
 
         Returns
         -------
@@ -111,9 +119,8 @@ class LMMResults(MixedResults):
         """
         self._need_data("anova")
         kind = terms.type_number(type)
-        method = self._denominator(ddf)
-        found = terms.term_hypotheses(self.fit_record, kind)
-        frame = f_frame(method, [(label, L, 0.0) for label, L in found])
+        method = self._denominator(ddf or self.ddf)
+        frame = terms.term_table(self.fit_record, method, kind, intercept)
         frame.attrs |= {"ddf": method.label, "type": kind}
         return frame
 

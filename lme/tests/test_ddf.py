@@ -219,6 +219,35 @@ def test_containment_equals_nlme():
         crossed.contrast([1.0], ddf="containment")
 
 
+def test_tables_of_nlme():
+    """nlme 3.1-162, sequential and marginal, with the intercept."""
+    tablets = fitted("tablets_missing")
+    table = tablets.anova(type=1, ddf="containment", intercept=True)
+    assert list(table.index) == ["(Intercept)", "method"]
+    assert table["DenDF"].tolist() == [19.0, 9.0]
+    # nlme stopped its search at 1e-6, and printed three decimals.
+    for value, known, rtol in zip(
+        table["F value"], [15715.981, 0.687], [2e-6, 1e-3], strict=True
+    ):
+        assert_allclose(value, known, rtol=rtol)
+    assert_allclose(table["Pr(>F)"].iloc[1], 0.4285, atol=5e-5)
+    marginal = tablets.anova(type=3, ddf="containment", intercept=True)
+    assert_allclose(marginal["F value"].iloc[0], 12335.807, rtol=1e-5)
+    balanced = fitted("tablets").anova(ddf="containment", type=1, intercept=True)
+    assert balanced["DenDF"].tolist() == [9.0, 9.0]
+    assert_allclose(balanced["F value"], [9666.573, 0.287], rtol=2e-3)
+    oats = lme.datasets.load("oats")
+    formula = "yield ~ nitrogen * variety + (1 | block/mainplot)"
+    table = (
+        lme.lmer(formula, oats).fit().anova(type=1, ddf="containment", intercept=True)
+    )
+    assert table["DenDF"].tolist() == [45.0, 45.0, 10.0, 45.0]
+    expected = [245.14265, 37.68562, 1.48534, 0.30282]
+    assert_allclose(table["F value"], expected, rtol=3e-5)
+    without = fitted("sleep_full").anova(type=1, intercept=True)
+    assert list(without.index) == ["(Intercept)", "Days"]
+
+
 def test_kenward_roger_refits_ml():
     ml, reml = fitted("sleep_full", REML=False), fitted("sleep_full")
     found = ml.contrast(np.eye(2), ddf="kenward-roger")
