@@ -15,6 +15,7 @@ from lme.convergence import Verdict, judge
 from lme.engine import lmm
 from lme.engine.choice import choose
 from lme.engine.lmm import Criterion, Evaluation, Problem
+from lme.engine.relcov import colour, gather
 from lme.engine.threads import suited_threads
 from lme.errors import (
     ConvergenceWarning,
@@ -286,10 +287,11 @@ def freeze(
     """Everything that the optimum implies, in the user's units."""
     problem, template = criterion.problem, criterion.problem.template
     theta = template.external(at.theta)
-    spherical = [
-        v @ lam for v, lam in zip(criterion.scores(at), at.lambdas, strict=True)
-    ]
-    modes = [v @ lam.T for v, lam in zip(spherical, at.lambdas, strict=True)]
+    known = [problem.cross.relation(f) for f in range(len(at.lambdas))]
+    each = zip(known, criterion.scores(at), at.lambdas, strict=True)
+    spherical = [gather(one, v @ lam) for one, v, lam in each]
+    each = zip(known, spherical, at.lambdas, strict=True)
+    modes = [colour(one, v) @ lam.T for one, v, lam in each]
     lambdas, u, b = by_terms(design, template, at.lambdas, spherical, modes)
     inner = problem.level + at.coefficients
     beta: Array = inner

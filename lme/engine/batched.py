@@ -132,9 +132,9 @@ def plan(problem: Problem) -> Classes | Design | None:
 
 def _plan(problem: Problem) -> Classes | Design | None:
     jacobians = constant_jacobians(problem.template)
-    if jacobians is None:
-        return None
     cross = problem.cross
+    if jacobians is None or cross.known:
+        return None
     if len(cross.levels) == 1:
         p, px = cross.widths[0], problem.p
         if p * p * px * px * cross.levels[0] > 50 * _TOO_MANY:

@@ -17,13 +17,15 @@ from scipy import sparse
 from lme.engine.coupling import (
     DenseCoupling,
     SparseCoupling,
+    TurnedCoupling,
     batched_product,
     couple,
     sum_products,
 )
-from lme.engine.crossproducts import CrossProducts
+from lme.engine.crossproducts import CrossProducts, by_rows
 from lme.engine.dense import DenseStage, symmetric_from_lower
 from lme.engine.kernel import Schur
+from lme.engine.rotation import Rotation
 from lme.engine.stages import (
     Stage,
     backward,
@@ -76,8 +78,11 @@ class Blocked:
     def _couple(self, f: int) -> DenseCoupling | SparseCoupling | None:
         if self.dense is None:
             return None
+        pairs = [self.cross.between(f, g) for g in self.rest]
+        if self.dense.rotation is not None:
+            return TurnedCoupling(pairs, self.dense.rotation.halves)
         return couple(
-            [self.cross.between(f, g) for g in self.rest],
+            pairs,
             self.dense.offsets,
             self.cross.levels[f],
             self.cross.widths[f],
@@ -205,12 +210,12 @@ class Blocked:
             full = symmetric_from_lower(lower)
             RXbar = np.zeros((self.dense.m, px))
             diagonal.update(zip(self.rest, parts, strict=True))
+        links: dict[tuple[int, int], Array] = {}
+        mixed: dict[int, Array] = {}
         if len(self.stages) == 1:
             stage = self.stages[0]
             Pbar = quadratic(stage, np.zeros((px, px)), RXbar, full)
             diagonal[stage.factor] = stage.P - stage.P @ Pbar @ stage.P
-            links: dict[tuple[int, int], Array] = {}
-            mixed: dict[int, Array] = {}
         else:
             _, diag, links, mixed = backward(
                 self.stages, np.zeros((px, px)), RXbar, full
@@ -218,17 +223,34 @@ class Blocked:
             diagonal.update(
                 (stage.factor, diag[i]) for i, stage in enumerate(self.stages)
             )
+        across = full
+        if self.dense is not None and self.dense.rotation is not None:
+            across, full, mixed = self._by_level(self.dense.rotation, full, mixed)
         pairs = {
-            (f, g): self._pair_inverse(f, g, full, links, mixed)
+            (f, g): self._pair_inverse(f, g, full, across, links, mixed)
             for f, g in self.cross.pairs
         }
         return [diagonal[f] for f in range(len(self.cross.levels))], pairs
+
+    def _by_level(
+        self, rotation: Rotation, full: Array | None, mixed: dict[int, Array]
+    ) -> tuple[Array | None, Array | None, dict[int, Array]]:
+        """The dense part of the inverse with its columns, and rows too, by level."""
+        if full is None or not self.cross.pairs:
+            return full, full, mixed
+        across = rotation.back(full).T
+        blocks = {
+            i: rotation.back(by_rows(block).T).T.reshape(*block.shape[:2], -1)
+            for i, block in mixed.items()
+        }
+        return across, rotation.back(across), blocks
 
     def _pair_inverse(
         self,
         f: int,
         g: int,
         full: Array | None,
+        across: Array | None,
         links: dict[tuple[int, int], Array],
         mixed: dict[int, Array],
     ) -> Array:
@@ -240,14 +262,16 @@ class Blocked:
             if i < j:
                 return links[i, j][pair.rows]
             return links[j, i][pair.cols].transpose(0, 2, 1)
-        if self.dense is None or full is None:
+        if self.dense is None or full is None or across is None:
             raise ValueError("A factor is neither batched nor dense.")
-        starts = dict(zip(self.rest, self.dense.offsets, strict=True))
+        offsets = (self.dense.rotation or self.dense).offsets
+        starts = dict(zip(self.rest, offsets, strict=True))
         if f in self.chain:
-            return self._mixed(f, pair.rows, pair.cols, starts[g], width, full, mixed)
+            at = pair.rows, pair.cols, starts[g], width
+            return self._mixed(f, *at, across, mixed)
         rows = starts[f] + pair.rows[:, None] * p + np.arange(p)
         if g in self.chain:
-            block = self._mixed(g, pair.cols, pair.rows, starts[f], p, full, mixed)
+            block = self._mixed(g, pair.cols, pair.rows, starts[f], p, across, mixed)
             return block.transpose(0, 2, 1)
         columns = starts[g] + pair.cols[:, None] * width + np.arange(width)
         blocks: Array = full[rows[:, :, None], columns[:, None, :]]
@@ -296,8 +320,9 @@ class Blocked:
         work = [np.array(r) for r in rhs]
         columns = rhs[0].shape[2]
         rest = b = np.empty((0, columns))
-        if self.rest:
+        if self.dense is not None:
             rest = np.vstack([rhs[g].reshape(-1, columns) for g in self.rest])
+            rest = self.dense.enter(rest)
         for stage in self.stages:
             g = batched_product(stage.P, work[stage.factor])
             if stage.B is not None:
@@ -308,9 +333,9 @@ class Blocked:
         out = list(work)
         if self.dense is not None:
             b = self.dense.solve(rest)
-            for start, f in zip(self.dense.offsets, self.rest, strict=True):
-                shape = rhs[f].shape
-                out[f] = b[start : start + shape[0] * shape[1]].reshape(shape)
+            found = self.dense.leave(b, [rhs[f] for f in self.rest])
+            for f, part in zip(self.rest, found, strict=True):
+                out[f] = part
         for stage in reversed(self.stages):
             r = work[stage.factor]
             if stage.B is not None:
@@ -335,12 +360,19 @@ class Blocked:
 
 
 def plan(cross: CrossProducts) -> tuple[list[int], list[int]]:
-    """Factors to eliminate in batch, in order, and factors left dense."""
-    order = sorted(range(len(cross.levels)), key=lambda f: -cross.sizes[f])
-    chain, rest = [order[0]], order[1:]
+    """Factors to eliminate in batch, in order, and factors left dense.
+
+    Levels with a known covariance depend on one another, and are always left dense.
+    """
+    every = range(len(cross.levels))
+    turned = [f for f in every if cross.relation(f) is not None]
+    order = sorted(set(every).difference(turned), key=lambda f: -cross.sizes[f])
+    if not order:
+        return [], turned
+    chain, rest = [order[0]], [*order[1:], *turned]
     size = sum(cross.sizes[g] for g in rest)
     if size > _NESTED_FROM:
-        for g in sorted(rest, key=lambda f: -cross.levels[f]):
+        for g in sorted(order[1:], key=lambda f: -cross.levels[f]):
             f = chain[-1]
             nested = cross.between(f, g).rows.size == cross.levels[f]
             others = sum(cross.sizes[h] for h in rest if h != g and h not in chain)

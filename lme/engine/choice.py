@@ -72,11 +72,17 @@ def choose(cross: CrossProducts, name: str = "auto") -> tuple[Kernel, str]:
         if name == "cholmod" and not available():
             raise OptionError(_MISSING, "", f"{_INSTALL}, or take kernel='auto'.")
         return KERNELS[name](cross), ""
-    if _settled(cross):
+    if not cross.known and _settled(cross):
         return Blocked(cross), ""
     chain, rest = plan(cross)
     m = sum(cross.sizes[g] for g in rest)
     if m < _LOOK_FROM:
+        return Blocked(cross), ""
+    if cross.known:
+        # A dense covariance is dense work; a sparse precision is made for the other.
+        relations = [known for known in cross.known if known is not None]
+        if available() and all(known.is_sparse for known in relations):
+            return Cholmod(cross), ""
         return Blocked(cross), ""
     share = linked(cross, chain[0], rest)
     if share > _FILLED:

@@ -194,7 +194,8 @@ class Cholmod:
 
     ``K = M^-1 Lambda' Z'[X y]``, the adjoint Q is exact at singular lambda too: the
     entries that belong to a small s carry it as a factor, and keep their digits when
-    they are divided by it. The first form is for large s, the second for small.
+    they are divided by it. The first form is for large s, the second for small. A
+    known precision between levels takes the place of I, and stands between the K.
     """
 
     name = "cholmod"
@@ -213,6 +214,13 @@ class Cholmod:
         ]
         traces = [np.trace(A, axis1=1, axis2=2).max() for A in cross.diagonal]
         self._floors = [_FLOOR / np.sqrt(t) if t > 0.0 else _FLOOR for t in traces]
+        self._log_prior = 0.0
+        for f, tie in self._system.ties.items():
+            # What is too small to be seen is so beside the precision of a level.
+            self._floors[f] *= np.sqrt(tie.diagonal.min())
+            known = cross.relation(f)
+            if known is not None:
+                self._log_prior += cross.widths[f] * known.log_det
         self._inverse: Array | None = None
 
     def factor(self, lambdas: Sequence[Array]) -> Schur | None:
@@ -236,7 +244,7 @@ class Cholmod:
             return None
         R = self._turn(self._dense, raised)
         self._K = self._analysis.solve(R.T).T
-        return Schur(logdet, self.cross.gram - R @ self._K.T)
+        return Schur(logdet + self._log_prior, self.cross.gram - R @ self._K.T)
 
     def _turn(self, stacks: Sequence[Array], lambdas: Sequence[Array]) -> Array:
         """``(Lambda' c)'`` as one (r, q) array, c given per factor as (r, l, p)."""
@@ -275,17 +283,18 @@ class Cholmod:
     def adjoint(self, weights: Array) -> list[Array]:
         """Per factor ``Q`` with ``d(log|M| + <weights, matrix>) = <Q, d Sigma>``."""
         inverse = self._selected_inverse()
-        diagonal = self._system.diagonal(inverse)
+        prior = self._system.prior_products(inverse)
         small = self._system.products(inverse)
         K = self._split(self._K)
         KW = self._split(weights @ self._K)
         out = []
         for f, levels in enumerate(self.cross.levels):
-            inner = levels * np.eye(len(small[f])) - diagonal[f].sum(axis=0)
+            inner = levels * np.eye(len(small[f])) - prior[f]
             fraction = inner.diagonal() / levels
             exact = np.minimum(fraction[:, None], fraction) > 0.01
             inner = np.where(exact, inner, small[f])
-            inner = inner - np.tensordot(K[f], KW[f], axes=([0, 1], [0, 1]))
+            left = self._system.prior_times(f, K[f])
+            inner = inner - np.tensordot(left, KW[f], axes=([0, 1], [0, 1]))
             axes = self._axes[f] / self._scales[f]
             out.append(axes @ (0.5 * (inner + inner.T)) @ axes.T)
         return out

@@ -17,6 +17,7 @@ from scipy import sparse
 from scipy.linalg import blas
 
 from lme.engine.crossproducts import Pairs
+from lme.engine.rotation import turn_columns
 
 Array = NDArray[np.float64]
 
@@ -81,6 +82,30 @@ class DenseCoupling:
     def left(self, stack: Array) -> Array:
         """``sum_j B_j' Y_j`` for Y (l, p, r), shape (m, r)."""
         return sum_products(self.values, stack)
+
+
+class TurnedCoupling(DenseCoupling):
+    """Coupling to dense columns some of which are turned; see `rotation`.
+
+    Parameters
+    ----------
+    pairs : sequence of Pairs
+        Cross-products of the batched factor with each dense factor.
+    halves : sequence of (l, r) arrays or None
+        ``T`` of each dense factor; None where it is not turned.
+    """
+
+    def __init__(self, pairs: Sequence[Pairs], halves: Sequence[Array | None]) -> None:
+        self.halves = halves
+        super().__init__(np.empty((0, 0, 0)))
+        self.refill(pairs)
+
+    def refill(self, pairs: Sequence[Pairs]) -> None:
+        """Take other products of the same pairs of levels."""
+        levels, p = pairs[0].shape[0], pairs[0].blocks.shape[1]
+        each = zip(pairs, self.halves, strict=True)
+        blocks = [turn_columns(pair, half) for pair, half in each]
+        self.values = np.hstack(blocks).reshape(levels, p, -1)
 
 
 def _entry_values(pairs: Sequence[Pairs]) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lme.covariance.known import Known
 from lme.engine.relcov import Factor
 
 Array = NDArray[np.float64]
@@ -79,6 +80,8 @@ class CrossProducts:
         ``Z_f' [X y]``.
     gram : (px + 1, px + 1) array
         ``[X y]' [X y]``.
+    known : tuple of (Known or None)
+        Covariance between the levels of each factor; empty where all are independent.
     """
 
     levels: tuple[int, ...]
@@ -87,6 +90,7 @@ class CrossProducts:
     pairs: dict[tuple[int, int], Pairs]
     dense: tuple[Array, ...]
     gram: Array
+    known: tuple[Known | None, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -94,6 +98,10 @@ class CrossProducts:
         return tuple(
             levels * p for levels, p in zip(self.levels, self.widths, strict=True)
         )
+
+    def relation(self, f: int) -> Known | None:
+        """Covariance between the levels of one factor; None: independent."""
+        return self.known[f] if self.known else None
 
     def between(self, f: int, g: int) -> Pairs:
         """``Z_f' Z_g`` for any two different factors; sorted only if f < g."""
@@ -209,6 +217,7 @@ class Pattern:
             pairs=pairs,
             dense=tuple(project(factor, right) for factor in self.factors),
             gram=dense.T @ right,
+            known=relations(self.factors),
         )
 
     def quadratic(
@@ -238,6 +247,12 @@ class Pattern:
             else:
                 h += 2.0 * np.einsum("na,nab,nb->n", left, block[index], right)
         return h
+
+
+def relations(factors: Sequence[Factor]) -> tuple[Known | None, ...]:
+    """Covariances between the levels of factors; empty where there are none."""
+    known = tuple(factor.known for factor in factors)
+    return known if any(each is not None for each in known) else ()
 
 
 def pattern(factors: Sequence[Factor]) -> Pattern:

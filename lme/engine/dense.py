@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
 from lme.engine.crossproducts import CrossProducts, by_rows
+from lme.engine.rotation import Rotation
 
 Array = NDArray[np.float64]
 
@@ -37,13 +38,25 @@ class DenseStage:
     cross : CrossProducts
     rest : sequence of int
         The factors that are treated here, in order.
+
+    Attributes
+    ----------
+    rotation : Rotation or None
+        Turns the columns of factors with a known covariance between levels; all else
+        here sees turned columns only.
     """
 
     def __init__(self, cross: CrossProducts, rest: Sequence[int]) -> None:
         self.rest = list(rest)
-        self.levels = [cross.levels[g] for g in rest]
         self.widths = [cross.widths[g] for g in rest]
-        sizes = [cross.sizes[g] for g in rest]
+        known = any(cross.relation(g) is not None for g in rest)
+        self.rotation = Rotation(cross, rest) if known else None
+        self.levels = (
+            [cross.levels[g] for g in rest]
+            if self.rotation is None
+            else self.rotation.ranks
+        )
+        sizes = [n * p for n, p in zip(self.levels, self.widths, strict=True)]
         self.offsets = [int(start) for start in np.cumsum([0, *sizes])[:-1]]
         self.m = sum(sizes)
         self.scalar = all(p == 1 for p in self.widths)
@@ -61,17 +74,34 @@ class DenseStage:
         px = cross.gram.shape[0]
         blocks = [by_rows(cross.dense[g]) for g in self.rest]
         self.columns = np.vstack([np.empty((0, px)), *blocks])
+        if self.rotation is not None:
+            self.columns = self.rotation.forth(self.columns)
+            self._load_turned(cross, self.rotation)
+
+    def _load_turned(self, cross: CrossProducts, rotation: Rotation) -> None:
+        """Fill in the products of factors that are turned."""
+        ends = [*self.offsets, self.m]
+        for i in range(len(self.rest)):
+            for j in range(i + 1):
+                block = rotation.product(cross, i, j)
+                if block is not None:
+                    self.gram[ends[i] : ends[i + 1], ends[j] : ends[j + 1]] = block
 
     def _find_places(
         self, cross: CrossProducts
     ) -> list[tuple[int, int, NDArray[np.intp]]]:
         """Where the blocks of ``Z_R'Z_R`` stand in the flat lower triangle."""
         out = []
+        plain = [cross.relation(g) is None for g in self.rest]
         for i, g in enumerate(self.rest):
-            index = self._level_index(i)
-            out.append((g, g, index[:, :, None] * self.m + index[:, None, :]))
+            if plain[i]:
+                index = self._level_index(i)
+                out.append((g, g, index[:, :, None] * self.m + index[:, None, :]))
         for i, g in enumerate(self.rest):
-            for h, column in zip(self.rest[:i], self.offsets[:i], strict=True):
+            for j, h in enumerate(self.rest[:i]):
+                if not (plain[i] and plain[j]):
+                    continue
+                column = self.offsets[j]
                 pair = cross.between(g, h)
                 _, p, width = pair.blocks.shape
                 rows = self.offsets[i] + pair.rows[:, None] * p + np.arange(p)
@@ -221,15 +251,47 @@ class DenseStage:
         return self.left(spherical, transpose=False)
 
     def blocks(self) -> tuple[list[Array], Array]:
-        """Diagonal blocks of ``P = Lambda S^-1 Lambda'``, and P (lower triangle)."""
+        """Diagonal blocks of ``P = Lambda S^-1 Lambda'`` by level, and P (lower)."""
         inverse, _ = lapack.dpotri(self.U, lower=0, overwrite_c=0)
         P = self._sandwich(inverse.T, [lam.T for lam in self.lambdas])
         out = []
         for i in range(len(self.rest)):
             index = self._level_index(i)
+            if self.rotation is not None and self.rotation.halves[i] is not None:
+                part = slice(int(index[0, 0]), int(index[-1, -1]) + 1)
+                own = symmetric_from_lower(P[part, part])
+                block = self.rotation.diagonal_blocks(i, own)
+                alone = self.rotation.variances_without_rows(i, self.lambdas[i])
+                out.append(block + alone)
+                continue
             lower = np.tril(P[index[:, :, None], index[:, None, :]])
             out.append(lower + np.tril(lower, -1).transpose(0, 2, 1))
         return out, P
+
+    def enter(self, rows: Array) -> Array:
+        """Rows as this stage counts them, (m, c), from rows by level."""
+        return rows if self.rotation is None else self.rotation.forth(rows)
+
+    def leave(self, rows: Array, rhs: Sequence[Array]) -> list[Array]:
+        """A solution (m, c) by level, (l, p, c) per factor.
+
+        Parameters
+        ----------
+        rows : (m, c) array
+        rhs : sequence of (l, p, c) arrays
+            The right-hand side by level, for levels without rows.
+        """
+        if self.rotation is None:
+            return [
+                rows[start : start + r.shape[0] * r.shape[1]].reshape(r.shape)
+                for start, r in zip(self.offsets, rhs, strict=True)
+            ]
+        rotation, out = self.rotation, []
+        flat = rotation.back(rows)
+        for i, (start, r) in enumerate(zip(rotation.offsets, rhs, strict=True)):
+            part = flat[start : start + r.shape[0] * r.shape[1]].reshape(r.shape)
+            out.append(part + rotation.without_rows(i, r, self.lambdas[i]))
+        return out
 
 
 def _sum_outer(left: Array, right: Array, p: int) -> Array:

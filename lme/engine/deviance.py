@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
+from lme.engine.information import average_information
 from lme.engine.kernel import Kernel
 from lme.engine.lmm import Criterion, Evaluation, Problem
 
@@ -126,7 +127,7 @@ class Deviance(Criterion):
         """
         if not isinstance(at, DevianceEvaluation):
             raise TypeError("An evaluation of this criterion was expected.")
-        information, second, score, half = self._average_information(at)
+        information, second, score, half = average_information(self, at)
         information = information - half.T @ half
         if self.pinned is not None:
             # The pinned direction is not free: X is projected out without it.

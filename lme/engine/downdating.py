@@ -27,7 +27,7 @@ _DOUBTFUL = 1e-9
 def rows_of(factors: tuple[Factor, ...], rows: Index) -> tuple[Factor, ...]:
     """Grouping factors in some rows, with the levels that they had."""
     return tuple(
-        Factor(factor.codes[rows], factor.levels, factor.values[rows])
+        replace(factor, codes=factor.codes[rows], values=factor.values[rows])
         for factor in factors
     )
 

@@ -14,18 +14,19 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas, lapack
+from scipy.linalg import lapack
 
 from lme.engine.crossproducts import (
     CrossProducts,
     cross_products,
     multiply,
     project,
-    rows_times,
 )
 from lme.engine.decompositions import orthonormal
+from lme.engine.information import average_information
 from lme.engine.kernel import Kernel
 from lme.engine.relcov import Factor, Template, Term, assemble
+from lme.residual.chain import Chain
 
 Array = NDArray[np.float64]
 
@@ -54,6 +55,9 @@ class Problem:
         Of the factors, `basis` and the least-squares residual.
     shared : dict
         What depends on the design alone, kept from refit to refit.
+    chain : Chain or None
+        Correlation of the residuals, which `basis`, `residual` and the factors are
+        freed from after the weighting; None: they are independent.
     """
 
     y: Array
@@ -68,6 +72,7 @@ class Problem:
     template: Template
     cross: CrossProducts
     shared: dict[str, object] = field(default_factory=dict)
+    chain: Chain | None = None
 
     @property
     def n(self) -> int:
@@ -99,10 +104,18 @@ class Problem:
 
     @cached_property
     def log_weights(self) -> float:
-        """Sum of the logarithms of the weights."""
+        """Sum of the logarithms of the weights, minus ``log|R|`` of a correlation R."""
+        chain = 0.0 if self.chain is None else 2.0 * self.chain.log_det
         if self.sqrt_weights is None:
-            return 0.0
-        return 2.0 * float(np.log(self.sqrt_weights).sum())
+            return chain
+        return 2.0 * float(np.log(self.sqrt_weights).sum()) + chain
+
+    def whiten(self, columns: Array) -> Array:
+        """Columns (n,) or (n, k) weighted, and freed from the correlation."""
+        if self.sqrt_weights is not None:
+            root = self.sqrt_weights
+            columns = columns * (root if columns.ndim == 1 else root[:, None])
+        return columns if self.chain is None else self.chain.whiten(columns)
 
     @cached_property
     def log_det_R(self) -> float:
@@ -111,12 +124,18 @@ class Problem:
 
 
 def _response(
-    y: Array, offset: Array | None, sqrt_weights: Array | None, basis: Array
+    y: Array,
+    offset: Array | None,
+    sqrt_weights: Array | None,
+    basis: Array,
+    chain: Chain | None = None,
 ) -> tuple[Array, Array]:
     """Least-squares coefficients on the basis, and the residual."""
     z = y if offset is None else y - offset
     if sqrt_weights is not None:
         z = z * sqrt_weights
+    if chain is not None:
+        z = chain.whiten(z)
     level = basis.T @ z
     residual = z - basis @ level
     # A second pass removes what rounding left of a large mean.
@@ -153,7 +172,9 @@ def build(
 
 def with_response(problem: Problem, y: Array) -> Problem:
     """The same model for another response; only products with y are formed anew."""
-    level, residual = _response(y, problem.offset, problem.sqrt_weights, problem.basis)
+    level, residual = _response(
+        y, problem.offset, problem.sqrt_weights, problem.basis, problem.chain
+    )
     old = problem.cross
     dense = []
     for factor, block in zip(problem.factors, old.dense, strict=True):
@@ -278,12 +299,12 @@ class Criterion:
         )
         self._held = out
         if gradient:
-            weights += self._precision(r2) * (w[:, None] * w)
+            weights += self.precision(r2) * (w[:, None] * w)
             out.adjoints = self.kernel.adjoint(weights)
             out.gradient = self._pull_back(out)
         return out
 
-    def _precision(self, r2: float) -> float:
+    def precision(self, r2: float) -> float:
         """``1 / sigma^2`` with sigma known or profiled."""
         return self.df / r2 if self.sigma is None else 1.0 / self.sigma**2
 
@@ -316,7 +337,8 @@ class Criterion:
     def scores(self, at: Evaluation) -> list[Array]:
         """``d = Z'V^-1 (y - X beta)`` per factor, (l, p), in the internal basis.
 
-        Spherical modes are ``u = lambda' d`` and modes ``b = lambda u``.
+        Spherical modes are ``u = (T (x) lambda)' d`` and modes ``b = (T (x) lambda) u``
+        with T a root of the known covariance between levels, or the identity.
         """
         self.hold(at)
         w = np.append(-at.coefficients, 1.0)[:, None]
@@ -337,60 +359,10 @@ class Criterion:
         known. The term with second derivatives of V is kept exactly, as
         ``2 <lambda_i, Q lambda_j>``: it is all there is at lambda = 0.
         """
-        information, second, score, half = self._average_information(at)
+        information, second, score, half = average_information(self, at)
         information = information - half.T @ half
-        s = self._precision(at.r2)
+        s = self.precision(at.r2)
         if self.sigma is not None:
             return s * information + second
         square = score[:, None] * score
         return s * information - (s * s / self.df) * square + second
-
-    def _average_information(self, at: Evaluation) -> tuple[Array, Array, Array, Array]:
-        """The pieces of `curvature` at ``sigma = 1``.
-
-        Returns
-        -------
-        information : (k, k) array
-            ``y'P V_i V^-1 V_j P y``: X is still to be projected out.
-        second : (k, k) array
-            ``2 <lambda_i, Q lambda_j>``.
-        score : (k,) array
-            ``y'P V_i P y``, minus the derivative of r2.
-        half : (p, k) array
-            ``R_X^-T X'V^-1 V_i P y``: its cross-product projects X out.
-        """
-        self.hold(at)
-        problem, template = self.problem, self.problem.template
-        d = self.scores(at)
-        k = template.size
-        columns = [np.zeros((len(v), v.shape[1], k)) for v in d]
-        second = np.zeros((k, k))
-        score = np.zeros(k)
-        jacobians = template.jacobians(at.theta)
-        for slot, J in zip(template.slots, jacobians, strict=True):
-            lam = at.lambdas[slot.factor][slot.columns, slot.columns]
-            Q = at.adjoints[slot.factor][slot.columns, slot.columns]
-            part = d[slot.factor][:, slot.columns]
-            change = J @ lam.T
-            change = change + change.transpose(0, 2, 1)
-            c = rows_times(part, change)
-            columns[slot.factor][:, slot.columns, slot.theta] = c
-            score[slot.theta] = np.einsum("lp,lpk->k", part, c)
-            QJ = (Q @ J).reshape(len(J), -1)
-            second[slot.theta, slot.theta] = 2.0 * J.reshape(len(J), -1) @ QJ.T
-        AC, below = multiply(problem.cross, columns)
-        solved = self.kernel.solve(AC)
-        information = np.zeros((k, k))
-        for c, ac, x in zip(columns, AC, solved, strict=True):
-            rows = c.shape[0] * c.shape[1]
-            information += c.reshape(rows, k).T @ ac.reshape(rows, k)
-            information -= ac.reshape(rows, k).T @ x.reshape(rows, k)
-        half = np.zeros((0, k))
-        if problem.p:
-            XV = below[:-1]
-            for dense, x in zip(problem.cross.dense, solved, strict=True):
-                rows = dense.shape[0] * dense.shape[1]
-                XV = XV - dense.reshape(rows, -1)[:, :-1].T @ x.reshape(rows, k)
-            # OpenBLAS starts threads for dtrtrs, however small the matrix.
-            half = blas.dtrsm(1.0, at.RX, XV, lower=0, trans_a=1)
-        return information, second, score, half

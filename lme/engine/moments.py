@@ -124,9 +124,9 @@ def estimate(
             factor = np.diag(np.sqrt(S.diagonal()))
         else:
             factor = np.linalg.cholesky(S)
-        known = cross.relation(f)
-        if known is not None:
-            factor = factor / np.sqrt(max(float(known.variances.mean()), 1e-300))
+        relation = cross.relation(f)
+        if relation is not None:
+            factor = factor / np.sqrt(max(float(relation.variances.mean()), 1e-300))
         theta[slot.theta] = slot.structure.pack(factor)
     return theta
 

@@ -19,6 +19,7 @@ from scipy import sparse
 from scipy.linalg import lapack
 
 from lme.covariance import Structure
+from lme.covariance.known import Known
 
 Array = NDArray[np.float64]
 
@@ -39,6 +40,8 @@ class Term:
         Maps the term's parameters to its ``p x p`` factor.
     group : int
         Index of the grouping factor; terms with one group share their codes.
+    known : Known or None
+        Covariance between the levels, of the whole grouping factor; None: independent.
     """
 
     codes: NDArray[np.intp]
@@ -46,6 +49,7 @@ class Term:
     values: Array
     structure: Structure
     group: int
+    known: Known | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,14 @@ class Factor:
     levels : int
     values : (n, p) float64
         Columns in the internal basis, multiplied by the square root of the weights.
+    known : Known or None
+        Covariance between the levels; None: they are independent.
     """
 
     codes: NDArray[np.intp]
     levels: int
     values: Array
+    known: Known | None = None
 
     @cached_property
     def transposed(self) -> list[sparse.csr_matrix]:
@@ -75,6 +82,21 @@ class Factor:
             ).T.tocsr()
             for a in range(p)
         ]
+
+
+def spread(known: Known | None, x: Array) -> Array:
+    """``K x`` with K the covariance between the levels, for x (l, ...)."""
+    return x if known is None else known.spread(x)
+
+
+def colour(known: Known | None, u: Array) -> Array:
+    """``T u`` with ``T T' = K``: effects from independent ones, for u (l, ...)."""
+    return u if known is None else known.colour(u)
+
+
+def gather(known: Known | None, x: Array) -> Array:
+    """``T' x``, for x (l, ...)."""
+    return x if known is None else known.gather(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +301,7 @@ def assemble(
     """
     groups: dict[int, int] = {}
     columns: list[list[Array]] = []
-    shapes: list[tuple[NDArray[np.intp], int]] = []
+    shapes: list[tuple[NDArray[np.intp], int, Known | None]] = []
     slots: list[Slot] = []
     offset = 0
     for term in terms:
@@ -289,7 +311,7 @@ def assemble(
         f = groups.setdefault(term.group, len(groups))
         if f == len(columns):
             columns.append([])
-            shapes.append((term.codes, term.levels))
+            shapes.append((term.codes, term.levels, term.known))
         inner, basis, inverse = _basis(values, term.structure)
         start = sum(block.shape[1] for block in columns[f])
         p = values.shape[1]
@@ -307,8 +329,10 @@ def assemble(
         )
         offset += k
     factors = tuple(
-        Factor(codes, levels, blocks[0] if len(blocks) == 1 else np.hstack(blocks))
-        for (codes, levels), blocks in zip(shapes, columns, strict=True)
+        Factor(
+            codes, levels, blocks[0] if len(blocks) == 1 else np.hstack(blocks), known
+        )
+        for (codes, levels, known), blocks in zip(shapes, columns, strict=True)
     )
     widths = tuple(factor.values.shape[1] for factor in factors)
     return factors, Template(tuple(slots), widths, offset)

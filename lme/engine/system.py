@@ -1,13 +1,18 @@
 """The matrix ``M = Lambda' A_ZZ Lambda + I`` on a constant sparse pattern.
 
 Entries are kept in the order of the blocks of the cross-products: per factor the lower
-triangles of its diagonal blocks, then every observed pair of levels. Zeros stay, so
-that the pattern does not depend on lambda.
+triangles of its diagonal blocks, then every observed pair of levels, then the pairs of
+levels that a known precision ties together. Zeros stay, so that the pattern does not
+depend on lambda.
+
+A factor with a known covariance K between levels has ``K^-1 (x) I`` in place of I:
+with ``b = (I (x) lambda) w`` and ``w ~ N(0, K (x) I)`` its inverse is all it takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lme.engine.crossproducts import CrossProducts
+from lme.errors import OptionError
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -29,6 +35,52 @@ def _congruence(blocks: Array, left: Array, right: Array) -> Array:
         flat = blocks.reshape(len(blocks), -1) @ np.kron(left, right)
         return flat.reshape(blocks.shape)
     return np.asarray(left.T @ (blocks @ right))
+
+
+@dataclass(frozen=True)
+class Tie:
+    """A known precision between the levels of one factor.
+
+    Attributes
+    ----------
+    diagonal : (l,) array
+    rows, cols : (m,) intp
+        Levels of the entries below the diagonal.
+    values : (m,) array
+    matrix : (l, l) sparse array
+    """
+
+    diagonal: Array
+    rows: Index
+    cols: Index
+    values: Array
+    matrix: sparse.csc_array
+
+
+def find_ties(cross: CrossProducts) -> dict[int, Tie]:
+    """The known precisions of the factors that have one.
+
+    Raises
+    ------
+    OptionError
+        For a known covariance that is singular.
+    """
+    out = {}
+    for f in range(len(cross.levels)):
+        known = cross.relation(f)
+        if known is None:
+            continue
+        precision = known.inverse
+        if precision is None:
+            raise OptionError(
+                "A known covariance between levels is singular.",
+                "The kernel 'cholmod' works with its inverse.",
+                "Take kernel='auto' or 'blocked'.",
+            )
+        lower = sparse.coo_array(sparse.tril(precision, -1))
+        rows, cols = (each.astype(np.intp) for each in lower.coords)
+        out[f] = Tie(precision.diagonal(), rows, cols, lower.data, precision)
+    return out
 
 
 class System:
@@ -51,6 +103,7 @@ class System:
     def __init__(self, cross: CrossProducts) -> None:
         self.cross = cross
         self.offsets = [int(start) for start in np.cumsum([0, *cross.sizes])]
+        self.ties = find_ties(cross)
         self._triangles = [np.tril_indices(p) for p in cross.widths]
         rows, cols = [], []
         for f, (a, b) in enumerate(self._triangles):
@@ -63,6 +116,12 @@ class System:
             second = self._level_starts(g, pair.cols)[:, None] + np.arange(width)
             rows.append(np.repeat(second, p, axis=0).ravel())
             cols.append(np.repeat(first.ravel(), width))
+        for f, tie in self.ties.items():
+            place = np.arange(cross.widths[f])
+            first = self._level_starts(f, tie.rows)[:, None] + place
+            second = self._level_starts(f, tie.cols)[:, None] + place
+            rows.append(np.repeat(first.ravel(), place.size))
+            cols.append(np.repeat(second, place.size, axis=0).ravel())
         bounds = np.cumsum([0, *(part.size for part in rows)])
         self._parts = [slice(*ends) for ends in pairwise(bounds)]
         self.rows, self.cols = np.concatenate(rows), np.concatenate(cols)
@@ -73,10 +132,17 @@ class System:
         self.matrix.sort_indices()
         self._order = self.matrix.data.astype(np.intp)
         self._entries = np.empty(self.rows.size)
+        for (f, tie), part in zip(self.ties.items(), self._tied(), strict=True):
+            block = tie.values[:, None, None] * np.eye(cross.widths[f])
+            self._entries[part] = block.ravel()
         self._inner: list[Array] = []
 
     def _level_starts(self, f: int, levels: Index) -> Index:
         return self.offsets[f] + levels * self.cross.widths[f]
+
+    def _tied(self) -> list[slice]:
+        """Where the entries of the ties stand."""
+        return self._parts[len(self.cross.levels) + len(self.cross.pairs) :]
 
     def assemble(self, lambdas: Sequence[Array]) -> Array:
         """Entries of ``M`` in the order of `matrix`."""
@@ -86,9 +152,12 @@ class System:
             for blocks, lam in zip(cross.diagonal, lambdas, strict=True)
         ]
         parts = iter(self._parts)
-        for inner, (a, b) in zip(self._inner, self._triangles, strict=True):
+        for f, (inner, (a, b)) in enumerate(
+            zip(self._inner, self._triangles, strict=True)
+        ):
             lower = inner[:, a, b]
-            lower[:, a == b] += 1.0
+            tie = self.ties.get(f)
+            lower[:, a == b] += 1.0 if tie is None else tie.diagonal[:, None]
             self._entries[next(parts)] = lower.ravel()
         for (f, g), pair in cross.pairs.items():
             block = _congruence(pair.blocks, lambdas[f], lambdas[g])
@@ -110,11 +179,44 @@ class System:
 
     def between(self, entries: Array) -> dict[tuple[int, int], Array]:
         """Blocks of the observed pairs of levels of a matrix with these entries."""
-        parts = self._parts[len(self.cross.levels) :]
         return {
             key: entries[part].reshape(pair.blocks.shape)
-            for (key, pair), part in zip(self.cross.pairs.items(), parts, strict=True)
+            for (key, pair), part in zip(
+                self.cross.pairs.items(), self._paired(), strict=True
+            )
         }
+
+    def _paired(self) -> list[slice]:
+        """Where the entries of the pairs of levels of two factors stand."""
+        first = len(self.cross.levels)
+        return self._parts[first : first + len(self.cross.pairs)]
+
+    def prior_times(self, f: int, x: Array) -> Array:
+        """``K^-1 x`` along the levels of one factor, for x (r, l, p)."""
+        tie = self.ties.get(f)
+        if tie is None:
+            return x
+        flat = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
+        product = tie.matrix @ flat
+        return np.moveaxis(product.reshape(x.shape[1], x.shape[0], -1), 0, 1)
+
+    def prior_products(self, entries: Array) -> list[Array]:
+        """Per factor ``sum_j ((K^-1 (x) I) S)_jj`` for symmetric S with these entries.
+
+        The sum of the diagonal blocks of S where the levels are independent.
+        """
+        out = []
+        for f, block in enumerate(self.diagonal(entries)):
+            tie = self.ties.get(f)
+            if tie is None:
+                out.append(block.sum(axis=0))
+            else:
+                out.append(np.tensordot(tie.diagonal, block, axes=1))
+        for (f, tie), part in zip(self.ties.items(), self._tied(), strict=True):
+            p = self.cross.widths[f]
+            inner = np.tensordot(tie.values, entries[part].reshape(-1, p, p), axes=1)
+            out[f] = out[f] + inner + inner.T
+        return out
 
     def products(self, entries: Array) -> list[Array]:
         """Per factor ``sum_j ((M - I) S)_jj`` for symmetric S with these entries."""
@@ -122,8 +224,9 @@ class System:
             np.tensordot(inner, block, axes=([0, 2], [0, 2]))
             for inner, block in zip(self._inner, self.diagonal(entries), strict=True)
         ]
-        parts = self._parts[len(self._inner) :]
-        for ((f, g), pair), part in zip(self.cross.pairs.items(), parts, strict=True):
+        for ((f, g), pair), part in zip(
+            self.cross.pairs.items(), self._paired(), strict=True
+        ):
             shape = pair.blocks.shape
             if shape[1] == shape[2] == 1:
                 value = np.dot(self._entries[part], entries[part])

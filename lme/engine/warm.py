@@ -15,6 +15,7 @@ from scipy.linalg import lapack
 
 from lme.engine.crossproducts import by_rows, multiply
 from lme.engine.lmm import Criterion, Problem
+from lme.engine.relcov import spread
 
 Array = NDArray[np.float64]
 
@@ -129,8 +130,9 @@ def _gradients(
     template = criterion.problem.template
     out = np.empty((template.size, r2.size))
     inner = []
-    for Q, d, lam in zip(fixed, scores, lambdas, strict=True):
-        outer = np.einsum("lar,lbr->abr", d, d)
+    cross = criterion.problem.cross
+    for f, (Q, d, lam) in enumerate(zip(fixed, scores, lambdas, strict=True)):
+        outer = np.einsum("lar,lbr->abr", d, spread(cross.relation(f), d))
         inner.append(
             2.0
             * np.einsum("abr,bc->acr", Q[:, :, None] - criterion.df / r2 * outer, lam)

@@ -12,7 +12,7 @@ from scipy.linalg import block_diag
 
 from lme.covariance import STRUCTURES
 from lme.engine.crossproducts import cross_products
-from lme.engine.relcov import Term, assemble
+from lme.engine.relcov import Term, assemble, colour, spread
 
 
 def codes(rng, n, levels):
@@ -85,14 +85,19 @@ class Reference:
 
 
 class RandomDesign:
-    """A design with its cross-products and its dense matrices."""
+    """A design with its cross-products and its dense matrices.
 
-    def __init__(self, kind, seed=0, n=200, px=2, weights=None):
+    `relate` gives the known covariance of a factor from its codes and its number of
+    levels, or None.
+    """
+
+    def __init__(self, kind, seed=0, n=200, px=2, weights=None, relate=None):
         rng = np.random.default_rng(seed)
         terms = []
         for group, (index, levels, p) in enumerate(groupings(kind, rng, n)):
             values = np.column_stack([np.ones(n), rng.normal(size=(n, p - 1))])
-            terms.append(Term(index, levels, values, STRUCTURES["us"], group))
+            known = None if relate is None else relate(group, index, levels)
+            terms.append(Term(index, levels, values, STRUCTURES["us"], group, known))
         sqrt_weights = None if weights is None else np.sqrt(weights)
         self.factors, self.template = assemble(terms, sqrt_weights)
         self.E = rng.normal(size=(n, px + 1))
@@ -118,7 +123,7 @@ class RandomDesign:
         """What a kernel must say at these factors."""
         Lambda = block_diag(
             *(
-                np.kron(np.eye(f.levels), lam)
+                np.kron(colour(f.known, np.eye(f.levels)), lam)
                 for f, lam in zip(self.factors, lambdas, strict=True)
             )
         )
@@ -135,7 +140,14 @@ class RandomDesign:
             float(np.linalg.slogdet(M)[1]),
             self.E.T @ VE,
             Lambda @ np.linalg.solve(M, Lambda.T),
-            [Q[s[:, :, None], s[:, None, :]].sum(axis=0) for s in self.spans()],
+            [
+                np.einsum(
+                    "ij,iajb->ab",
+                    spread(f.known, np.eye(f.levels)),
+                    Q[np.ix_(s.ravel(), s.ravel())].reshape(*s.shape, *s.shape),
+                )
+                for f, s in zip(self.factors, self.spans(), strict=True)
+            ],
             float(np.linalg.cond(M)),
         )
 
