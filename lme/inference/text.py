@@ -266,7 +266,7 @@ def escape_markdown(text: str) -> str:
     Examples
     --------
     >>> print(escape_markdown("a*b <i> <1e-16"))
-    a\\*b \\<i> <1e-16
+    a\*b \<i> <1e-16
     """
     # A "<" before a digit, as in "<1e-16", opens no tag.
     return re.sub(r"[\\*`]|<(?=[A-Za-z/!?])", r"\\\g<0>", text).replace("\n", " ")
