@@ -35,14 +35,27 @@ from lme.errors import (
     LMEWarning,
     OptionError,
     PerformanceWarning,
+    ProfileWarning,
     RankWarning,
+    UnavailableError,
 )
 from lme.formula.design import build_design
 from lme.formula.parts import parse_formula
 from lme.glmm import GLMM, glmer
 from lme.inference.agreement import allfit
+from lme.inference.bootstrap_intervals import shortest_interval
+from lme.inference.bootstrap_record import Bootstrap
 from lme.inference.comparison import anova
+from lme.inference.nesting import is_nested
+from lme.inference.prediction_table import Prediction
+from lme.inference.simulation_design import simulate
+from lme.inference.within_groups import lmList
+from lme.marginal_effects import for_marginaleffects
+from lme.migration import from_mixedlm
 from lme.model import LMM, lmer
+from lme.report.plots import plot_data, plot_interaction
+from lme.report.side_by_side import compare_table
+from lme.restoration import restore_fit
 from lme.results import (
     GLMMResults,
     GLMMResultsWrapper,
@@ -55,6 +68,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "GLMM",
     "LMM",
+    "Bootstrap",
     "ConvergenceWarning",
     "DataError",
     "DataTypeError",
@@ -72,13 +86,26 @@ __all__ = [
     "LMMResultsWrapper",
     "OptionError",
     "PerformanceWarning",
+    "Prediction",
+    "ProfileWarning",
     "RankWarning",
+    "UnavailableError",
     "allfit",
     "anova",
     "build_design",
+    "compare_table",
     "datasets",
     "families",
+    "for_marginaleffects",
+    "from_mixedlm",
     "glmer",
+    "is_nested",
+    "lmList",
     "lmer",
     "parse_formula",
+    "plot_data",
+    "plot_interaction",
+    "restore_fit",
+    "shortest_interval",
+    "simulate",
 ]
