@@ -60,7 +60,9 @@ def test_slopes_are_trends(package, growth):
     model = for_marginaleffects(growth)
     found = package.avg_slopes(model, variables="age", by="Sex").sort("Sex")
     trends = growth.emtrends("Sex", "age", ddf="z").to_frame()
-    same(found, trends, 2e-3)
+    assert_allclose(found["estimate"], trends["estimate"], rtol=1e-5)
+    # Differences of differences in single steps: the package loses two digits.
+    same(found, trends, 2e-2)
 
 
 def test_generalized(package, herds):
