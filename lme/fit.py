@@ -41,6 +41,7 @@ from lme.preparation import (
 )
 from lme.search import Control, Outcome, Trace, control_from
 from lme.starting import linear_start, other_starts
+from lme.whitened import ResidualEstimate, estimate
 
 Array = NDArray[np.float64]
 
@@ -83,6 +84,9 @@ class Fit:
     convergence : Verdict
     trace : Trace
     warnings : tuple of Warning
+    residual : ResidualEstimate or None
+        Parameters of a residual structure; its variances are among ``design.weights``
+        and its correlation is in ``problem.chain``.
     """
 
     design: Design
@@ -109,6 +113,7 @@ class Fit:
     trace: Trace
     warnings: tuple[Warning, ...]
     options: Mapping[str, Any]
+    residual: ResidualEstimate | None = None
 
     @cached_property
     def criterion(self) -> Criterion:
@@ -179,9 +184,6 @@ def fit_lmm(
         For dependent columns with ``rank="stop"``.
     """
     X, kept, notes = keep_columns(design, rank)
-    problem = lmm.build(
-        design.y, X, engine_terms(design), weights=design.weights, offset=design.offset
-    )
     options = {
         "sigma": check_sigma(sigma),
         "kernel": kernel,
@@ -189,6 +191,11 @@ def fit_lmm(
         "control": control,
         "verbose": verbose,
     }
+    if design.residual is not None:
+        return _fit_structured(design, X, kept, reml, start, options, notes)
+    problem = lmm.build(
+        design.y, X, engine_terms(design), weights=design.weights, offset=design.offset
+    )
     return _fit_problem(design, problem, kept, reml, start, options, notes)
 
 
@@ -202,12 +209,42 @@ def refit(fit: Fit, y: Array) -> Fit:
         For the rows that the model uses.
     """
     y = np.ascontiguousarray(y, dtype=float)
-    problem = lmm.with_response(fit.problem, y)
     design = replace(fit.design, y=y)
+    if fit.residual is not None:
+        return _fit_structured(
+            design, fit.X, fit.kept_columns, fit.reml, None, fit.options, []
+        )
+    problem = lmm.with_response(fit.problem, y)
     # Moments of the new response are a better start than the old optimum.
     return _fit_problem(
         design, problem, fit.kept_columns, fit.reml, None, fit.options, []
     )
+
+
+def _fit_structured(
+    design: Design,
+    X: Array,
+    kept: NDArray[np.intp],
+    reml: bool,
+    start: Any,
+    options: Mapping[str, Any],
+    notes: list[LMEWarning],
+) -> Fit:
+    """Search for the residual structure too, and freeze."""
+    found = estimate(design, X, reml=reml, start=start, options=options)
+    notes = [*notes, *found.notes]
+    warn_all(notes)
+    fit = freeze(
+        found.design,
+        found.criterion,
+        found.at,
+        kept,
+        found.verdict,
+        found.trace,
+        notes,
+        options,
+    )
+    return replace(fit, residual=found.residual)
 
 
 def _fit_problem(

@@ -87,7 +87,7 @@ class LMM(MixedModel):
     """
 
     builder = "lmer"
-    known_options = (*DESIGN_OPTIONS, "REML", "sigma", "checks")
+    known_options = (*DESIGN_OPTIONS, "REML", "sigma", "residual", "checks")
     unwanted: ClassVar[Mapping[str, str]] = {
         "family": "A linear mixed model has normal responses; use glmer for others."
     }
@@ -137,14 +137,15 @@ class LMM(MixedModel):
         *,
         REML: bool = True,
         sigma: float | None = None,
+        residual: str | None = None,
         checks: str | Mapping[str, str] | None = None,
         **options: Any,
     ) -> LMM:
         """Build a model from a formula; the arguments are those of `lme.lmer`."""
         cls._check_options(options)
-        design = build_design(formula, data, **options)
+        design = build_design(formula, data, residual=residual, **options)
         every = dict.fromkeys(DESIGN_OPTIONS) | {"na_action": "omit"} | options
-        own = {"REML": REML, "sigma": sigma, "checks": checks}
+        own = {"REML": REML, "sigma": sigma, "residual": residual, "checks": checks}
         return cls.from_design(design, every | own, data)
 
     def fit(
@@ -238,6 +239,7 @@ def lmer(
     *,
     REML: bool = True,
     sigma: float | None = None,
+    residual: str | None = None,
     weights: Any = None,
     offset: Any = None,
     subset: Any = None,
@@ -260,6 +262,10 @@ def lmer(
     sigma : float, optional
         A known residual standard deviation. With it a grouping factor may have a level
         for every row.
+    residual : str, optional
+        Variances and correlations of the residuals, such as ``"ar1(time | g)"``,
+        ``"varIdent(sex)"`` or ``"varPower(x)"``, with ``+`` between them. Rows of
+        different groups are independent.
     weights, offset : str or array_like, optional
         Column or values, one a row of `data`. The residual variance of a row is
         ``sigma^2 / weight``.
@@ -312,6 +318,7 @@ def lmer(
         data,
         REML=REML,
         sigma=sigma,
+        residual=residual,
         checks=checks,
         weights=weights,
         offset=offset,

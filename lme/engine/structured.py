@@ -17,9 +17,11 @@ from scipy.linalg import blas
 
 from lme.engine.choice import choose
 from lme.engine.crossproducts import CrossProducts, Pattern, pattern, project
+from lme.engine.decompositions import orthonormal
 from lme.engine.information import directions
 from lme.engine.kernel import Kernel
-from lme.engine.lmm import Criterion, Evaluation, Problem
+from lme.engine.lmm import Criterion, Evaluation, Problem, with_response
+from lme.engine.relcov import lower_factor
 from lme.residual import Composition
 from lme.residual.chain import Chain
 
@@ -120,7 +122,33 @@ class StructuredCriterion:
             return None
         if not np.isfinite(gains).all():
             return None
-        return whitened(self.base, self._pattern, scale, chain)
+        plain = not self.structure.variances
+        return whitened(self.base, self._pattern, None if plain else scale, chain)
+
+    def final_problem(self, phi: Array) -> Problem:
+        """The whitened problem in the units of the structure, its basis orthonormal."""
+        problem = self.problem_at(phi, centred=False)
+        if problem is None:
+            raise ValueError("There is no problem at phi.")
+        basis, R = orthonormal(problem.basis)
+        whole = replace(problem, basis=basis, R=R @ self.base.R)
+        return with_response(whole, problem.y)
+
+    def final_theta(self, psi: Array) -> Array:
+        """Theta in the units of `final_problem` (internal basis)."""
+        m, template = self.size, self.base.template
+        theta = psi[m:].copy()
+        if self.sigma is not None:
+            return theta
+        times = float(np.exp(self.structure.log_deviations(psi[:m]).mean()))
+        for slot in template.slots:
+            structure = slot.structure
+            width = slot.columns.stop - slot.columns.start
+            factor = times * structure.factor(theta[slot.theta], width)
+            if not structure.linear:
+                factor, _ = lower_factor(factor)
+            theta[slot.theta] = structure.pack(factor)
+        return theta
 
     def evaluate(self, psi: Array, gradient: bool = True) -> StructuredEvaluation:
         """Value and exact gradient at psi."""
@@ -210,10 +238,10 @@ class StructuredCriterion:
 
     def _scale(self, problem: Problem) -> Array:
         """Inverse standard deviations beside the prior weights, (n,)."""
-        root = problem.sqrt_weights
+        root, prior = problem.sqrt_weights, self.base.sqrt_weights
         if root is None:
-            raise TypeError("The problem is not whitened.")
-        return root if self.base.sqrt_weights is None else root / self.base.sqrt_weights
+            return np.ones(problem.n)
+        return root if prior is None else root / prior
 
     def _deviation_jacobian(self, phi: Array) -> Array:
         jacobian = self.structure.deviation_jacobian(phi)
@@ -305,7 +333,7 @@ class _RowParts:
 
 
 def whitened(
-    base: Problem, pattern: Pattern, scale: Array, chain: Chain | None
+    base: Problem, pattern: Pattern, scale: Array | None, chain: Chain | None
 ) -> Problem:
     """A problem multiplied by W; its basis is then no longer orthonormal.
 
@@ -314,19 +342,21 @@ def whitened(
     base : Problem
     pattern : Pattern
         Of its factors.
-    scale : (n,) array
-        Inverse standard deviations, beside the prior weights.
+    scale : (n,) array or None
+        Inverse standard deviations, beside the prior weights; None: all 1.
     chain : Chain or None
     """
 
     def whiten(columns: Array) -> Array:
-        out = scale[:, None] * columns
+        out = columns if scale is None else scale[:, None] * columns
         return out if chain is None else chain.whiten(out)
 
     factors = tuple(replace(f, values=whiten(f.values)) for f in base.factors)
     dense = whiten(np.column_stack([base.basis, base.residual]))
     cross: CrossProducts = replace(pattern, factors=factors).cross_products(dense)
-    root = scale if base.sqrt_weights is None else base.sqrt_weights * scale
+    root = base.sqrt_weights
+    if scale is not None:
+        root = scale if root is None else root * scale
     return replace(
         base,
         sqrt_weights=root,

@@ -96,6 +96,8 @@ def row_count(fit: MixedFit) -> int:
 def parameter_count(fit: MixedFit) -> int:
     """Number of parameters: fixed effects, elements of theta, and sigma.
 
+    Those of a residual structure count too.
+
     In a generalized model a dispersion or the theta of a negative binomial takes the
     place of sigma, where it is estimated; a known sigma does not count.
     """
@@ -103,7 +105,14 @@ def parameter_count(fit: MixedFit) -> int:
         scale = fit.family.extra is not None
     else:
         scale = fit.known_sigma is None
-    return fit.beta.size + fit.theta.size + int(scale)
+    return fit.beta.size + fit.theta.size + residual_parameters(fit) + int(scale)
+
+
+def residual_parameters(fit: MixedFit) -> int:
+    """Number of parameters of a residual structure; 0 without one."""
+    if isinstance(fit, GLMMFit) or fit.residual is None:
+        return 0
+    return int(fit.residual.values.size)
 
 
 def log_likelihood(fit: MixedFit, *, reml: bool | None = None) -> float:

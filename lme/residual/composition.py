@@ -181,7 +181,7 @@ def compose(
         size = structure.size(rows)
         place = slice(at, at + size)
         at += size
-        if is_correlation(structure):
+        if isinstance(structure, Correlation):
             order, gap = structure.gaps(rows)
             linked = gap > 0.0
             link = Link(structure, rows, place, order, linked, gap[linked])
@@ -189,8 +189,3 @@ def compose(
             structure.check(rows)
             parts.append(Part(structure, rows, place))
     return Composition(tuple(parts), link, at, n)
-
-
-def is_correlation(structure: VarianceFunction | Correlation) -> bool:
-    """Whether a structure is a correlation rather than a variance function."""
-    return hasattr(structure, "neighbours")

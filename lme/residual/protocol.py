@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,7 @@ class VarianceFunction(Protocol):
         """Names of what is reported."""
 
 
+@runtime_checkable
 class Correlation(Protocol):
     """Correlation of neighbours in time, from which all others follow (Markov)."""
 

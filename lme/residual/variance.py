@@ -49,11 +49,12 @@ class Strata:
 
     def log_deviations(self, phi: Array, rows: Rows) -> Array:
         """``phi_k`` of each row's stratum."""
-        return np.append(0.0, phi)[rows.codes]
+        return np.asarray(np.append(0.0, phi)[rows.codes])
 
     def jacobian(self, phi: Array, rows: Rows) -> Array:
         """Indicators of the strata but the first."""
-        return (rows.codes[:, None] == np.arange(1, phi.size + 1)).astype(np.float64)
+        mine = rows.codes[:, None] == np.arange(1, phi.size + 1)
+        return np.where(mine, 1.0, 0.0)
 
     def start(self, rows: Rows) -> Array:
         """Equal deviations."""
