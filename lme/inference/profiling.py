@@ -14,6 +14,7 @@ from scipy.special import chdtri, ndtri
 from lme.engine.restriction import held
 from lme.engine.threads import suited_threads
 from lme.errors import FitError, OptionError, ProfileWarning
+from lme.fit import Fit
 from lme.generalized import GLMMFit
 from lme.inference.coverage import check_level
 from lme.inference.curves import Curve
@@ -134,6 +135,12 @@ def _check(
             "A model fitted with nAGQ=0 has no profile.",
             "Its coefficients do not maximize the likelihood that would be profiled.",
             "Fit it with nAGQ=1.",
+        )
+    if isinstance(fit, Fit) and fit.residual is not None:
+        raise FitError(
+            "A model with a residual structure has no profile.",
+            "The structure's parameters would have to be optimized beside the others.",
+            "Use confint(method='wald').",
         )
     for each in (level, *exact):
         check_level(each)

@@ -303,3 +303,12 @@ def test_units_do_not_matter():
     shifted = lme.lmer("Reaction ~ Days + (Days | Subject)", years).fit()
     same = ["sd_Days|Subject", "sigma", "Days"]
     assert_allclose(shifted.confint(parm=same), plain.loc[same], rtol=1e-4)
+
+
+def test_no_profile_with_a_residual_structure():
+    frame = lme.datasets.load("Orthodont")
+    model = lme.lmer("distance ~ age + (1 | Subject)", frame, residual="varIdent(Sex)")
+    result = model.fit()
+    with pytest.raises(lme.errors.FitError, match="residual structure"):
+        result.confint()
+    assert result.confint(method="wald", parm="age").notna().all(axis=None)
