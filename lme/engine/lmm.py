@@ -123,19 +123,8 @@ class Problem:
         return 2.0 * float(np.log(np.abs(self.R.diagonal())).sum())
 
 
-def _response(
-    y: Array,
-    offset: Array | None,
-    sqrt_weights: Array | None,
-    basis: Array,
-    chain: Chain | None = None,
-) -> tuple[Array, Array]:
-    """Least-squares coefficients on the basis, and the residual."""
-    z = y if offset is None else y - offset
-    if sqrt_weights is not None:
-        z = z * sqrt_weights
-    if chain is not None:
-        z = chain.whiten(z)
+def least_squares(z: Array, basis: Array) -> tuple[Array, Array]:
+    """Coefficients of a weighted response on an orthonormal basis, and the residual."""
     level = basis.T @ z
     residual = z - basis @ level
     # A second pass removes what rounding left of a large mean.
@@ -163,7 +152,10 @@ def build(
     sqrt_weights = None if weights is None else np.sqrt(weights)
     factors, template = assemble(terms, sqrt_weights)
     basis, R = orthonormal(X if sqrt_weights is None else X * sqrt_weights[:, None])
-    level, residual = _response(y, offset, sqrt_weights, basis)
+    z = y if offset is None else y - offset
+    level, residual = least_squares(
+        z if sqrt_weights is None else z * sqrt_weights, basis
+    )
     cross = cross_products(factors, basis, residual)
     return Problem(
         y, X, offset, sqrt_weights, basis, R, level, residual, factors, template, cross
@@ -172,9 +164,8 @@ def build(
 
 def with_response(problem: Problem, y: Array) -> Problem:
     """The same model for another response; only products with y are formed anew."""
-    level, residual = _response(
-        y, problem.offset, problem.sqrt_weights, problem.basis, problem.chain
-    )
+    z = y if problem.offset is None else y - problem.offset
+    level, residual = least_squares(problem.whiten(z), problem.basis)
     old = problem.cross
     dense = []
     for factor, block in zip(problem.factors, old.dense, strict=True):

@@ -16,11 +16,17 @@ from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from lme.engine.choice import choose
-from lme.engine.crossproducts import CrossProducts, Pattern, pattern, project
+from lme.engine.crossproducts import (
+    CrossProducts,
+    Pattern,
+    cross_products,
+    pattern,
+    project,
+)
 from lme.engine.decompositions import orthonormal
 from lme.engine.information import directions
 from lme.engine.kernel import Kernel
-from lme.engine.lmm import Criterion, Evaluation, Problem, with_response
+from lme.engine.lmm import Criterion, Evaluation, Problem, least_squares
 from lme.engine.relcov import lower_factor
 from lme.residual import Composition
 from lme.residual.chain import Chain
@@ -131,8 +137,16 @@ class StructuredCriterion:
         if problem is None:
             raise ValueError("There is no problem at phi.")
         basis, R = orthonormal(problem.basis)
-        whole = replace(problem, basis=basis, R=R @ self.base.R)
-        return with_response(whole, problem.y)
+        z = problem.y if problem.offset is None else problem.y - problem.offset
+        level, residual = least_squares(problem.whiten(z), basis)
+        return replace(
+            problem,
+            basis=basis,
+            R=R @ self.base.R,
+            level=level,
+            residual=residual,
+            cross=cross_products(problem.factors, basis, residual),
+        )
 
     def final_theta(self, psi: Array) -> Array:
         """Theta in the units of `final_problem` (internal basis)."""
