@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from lme.errors import FormulaWarning, OptionError
-from lme.families import FAMILIES, Binomial, Family, resolve
+from lme.errors import FormulaWarning
+from lme.families import Binomial, resolve
+from lme.families.generalized import generalized_family, is_linear
 from lme.formula.arrays import design_from_arrays
 from lme.formula.design import Design, build_design
 from lme.formula.replacement import check_response, split_counts
@@ -20,6 +21,7 @@ from lme.generalized import GLMMFit, fit_glmm
 from lme.inference.robust import robust_options
 from lme.inference.wald import COV_TYPES
 from lme.model import LMM
+from lme.relatedness import relate
 from lme.results import GLMMResults, GLMMResultsWrapper
 from lme.specification import DESIGN_OPTIONS, MixedModel
 
@@ -50,6 +52,8 @@ class GLMM(MixedModel):
         dispersion, else the number of equal observations that a row stands for.
     offset : array_like, shape (n,), optional
         Known part of the linear predictor.
+    covariances : mapping of str to matrix, optional
+        Known covariance between the levels of a grouping factor; see `lmer`.
     checks : str or mapping, optional
         Severities of the checks; see `lme.formula.checks`.
 
@@ -95,7 +99,7 @@ class GLMM(MixedModel):
     """
 
     builder = "glmer"
-    known_options = (*DESIGN_OPTIONS, "family", "link", "checks")
+    known_options = (*DESIGN_OPTIONS, "family", "link", "covariances", "checks")
     unwanted: ClassVar[Mapping[str, str]] = {
         "REML": "A restricted likelihood is defined for linear mixed models only."
     }
@@ -112,9 +116,10 @@ class GLMM(MixedModel):
         structure: str | Mapping[str, str] = "us",
         weights: ArrayLike | None = None,
         offset: ArrayLike | None = None,
+        covariances: Mapping[str, Any] | None = None,
         checks: str | Mapping[str, str] | None = None,
     ) -> None:
-        chosen = _generalized_family(family, link)
+        chosen = generalized_family(family, link)
         trials = None
         if np.ndim(endog) == 2 and isinstance(chosen, Binomial):
             y, trials = split_counts("endog", endog)
@@ -136,7 +141,8 @@ class GLMM(MixedModel):
         )
         if trials is not None:
             design = replace(design, y_kind="counts", trials=trials)
-        self._prepare(design, {"family": family, "link": link, "checks": checks}, None)
+        own = {"family": family, "link": link, "covariances": covariances}
+        self._prepare(relate(design, covariances), own | {"checks": checks}, None)
 
     @classmethod
     def from_design(cls, design: Design, options: dict[str, Any], frame: Any) -> GLMM:
@@ -146,7 +152,7 @@ class GLMM(MixedModel):
         return model
 
     def _prepare(self, design: Design, options: dict[str, Any], frame: Any) -> None:
-        self.family = _generalized_family(options["family"], options["link"])
+        self.family = generalized_family(options["family"], options["link"])
         found = check_response(design, self.family)
         self._start(
             design,
@@ -164,15 +170,18 @@ class GLMM(MixedModel):
         *,
         family: Any = None,
         link: Any = None,
+        covariances: Mapping[str, Any] | None = None,
         checks: str | Mapping[str, str] | None = None,
         **options: Any,
     ) -> GLMM:
         """Build a model from a formula; the arguments are those of `lme.glmer`."""
         cls._check_options(options)
-        chosen = _generalized_family(family, link)
-        design = build_design(formula, data, family=chosen, **options)
+        chosen = generalized_family(family, link)
+        plain = build_design(formula, data, family=chosen, **options)
+        design = relate(plain, covariances)
         every = dict.fromkeys(DESIGN_OPTIONS) | {"na_action": "omit"} | options
         every |= {"family": family, "link": link, "checks": checks}
+        every |= {"covariances": covariances}
         return cls.from_design(design, every, data)
 
     def _changed_options(self, changes: dict[str, Any]) -> dict[str, Any]:
@@ -267,35 +276,13 @@ class GLMM(MixedModel):
         return self._with_design(record.design)._results(record, cov_type)
 
 
-def _generalized_family(family: Any, link: Any) -> Family:
-    """The family, which may not be that of a linear model."""
-    if family is None:
-        raise OptionError(
-            "glmer needs a family.",
-            f"Expected one of {', '.join(FAMILIES)}.",
-            "For normal responses use lmer.",
-        )
-    found = resolve(family, link)
-    if _is_linear(found):
-        raise OptionError(
-            "A gaussian family with the identity link is a linear mixed model.",
-            "A GLMM has another family or link.",
-            "Use lmer(..., REML=False).",
-        )
-    return found
-
-
-def _is_linear(family: Family) -> bool:
-    """Whether the model is a linear mixed model."""
-    return family.name == "gaussian" and family.link.name == "identity"
-
-
 def glmer(
     formula: str,
     data: Any,
     *,
     family: Any = None,
     link: Any = None,
+    covariances: Mapping[str, Any] | None = None,
     weights: Any = None,
     offset: Any = None,
     subset: Any = None,
@@ -325,7 +312,7 @@ def glmer(
     weights, offset : str or array_like, optional
         Column or values, one a row of `data`: prior weights (see `GLMM`), and a known
         part of the linear predictor.
-    subset, na_action, contrasts, context, checks
+    covariances, subset, na_action, contrasts, context, checks
         As for `lmer`.
     **unknown
         Refused, with the reason or a near spelling.
@@ -375,9 +362,10 @@ def glmer(
         "na_action": na_action,
         "contrasts": contrasts,
         "context": context,
+        "covariances": covariances,
         "checks": checks,
     }
-    if family is not None and not unknown and _is_linear(resolve(family, link)):
+    if family is not None and not unknown and is_linear(resolve(family, link)):
         warnings.warn(
             FormulaWarning(
                 "A gaussian family with the identity link is a linear mixed model: "

@@ -14,6 +14,7 @@ from lme.formula.arrays import design_from_arrays
 from lme.formula.design import Design, build_design
 from lme.inference.robust import robust_options
 from lme.preparation import check_sigma
+from lme.relatedness import relate
 from lme.results import LMMResults, LMMResultsWrapper
 from lme.specification import DESIGN_OPTIONS, MixedModel
 
@@ -48,6 +49,8 @@ class LMM(MixedModel):
         Default criterion of `fit`.
     sigma : float, optional
         A known residual standard deviation; estimated by default.
+    covariances : mapping of str to matrix, optional
+        Known covariance between the levels of a grouping factor; see `lmer`.
     checks : str or mapping, optional
         Severities of the checks; see `lme.formula.checks`.
 
@@ -87,7 +90,14 @@ class LMM(MixedModel):
     """
 
     builder = "lmer"
-    known_options = (*DESIGN_OPTIONS, "REML", "sigma", "residual", "checks")
+    known_options = (
+        *DESIGN_OPTIONS,
+        "REML",
+        "sigma",
+        "residual",
+        "covariances",
+        "checks",
+    )
     unwanted: ClassVar[Mapping[str, str]] = {
         "family": "A linear mixed model has normal responses; use glmer for others."
     }
@@ -104,6 +114,7 @@ class LMM(MixedModel):
         offset: ArrayLike | None = None,
         REML: bool = True,
         sigma: float | None = None,
+        covariances: Mapping[str, Any] | None = None,
         checks: str | Mapping[str, str] | None = None,
     ) -> None:
         design = design_from_arrays(
@@ -115,7 +126,9 @@ class LMM(MixedModel):
             weights=weights,
             offset=offset,
         )
-        self._prepare(design, {"REML": REML, "sigma": sigma, "checks": checks}, None)
+        options = {"REML": REML, "sigma": sigma, "checks": checks}
+        options["covariances"] = covariances
+        self._prepare(relate(design, covariances), options, None)
 
     @classmethod
     def from_design(cls, design: Design, options: dict[str, Any], frame: Any) -> LMM:
@@ -138,14 +151,17 @@ class LMM(MixedModel):
         REML: bool = True,
         sigma: float | None = None,
         residual: str | None = None,
+        covariances: Mapping[str, Any] | None = None,
         checks: str | Mapping[str, str] | None = None,
         **options: Any,
     ) -> LMM:
         """Build a model from a formula; the arguments are those of `lme.lmer`."""
         cls._check_options(options)
         design = build_design(formula, data, residual=residual, **options)
+        design = relate(design, covariances)
         every = dict.fromkeys(DESIGN_OPTIONS) | {"na_action": "omit"} | options
         own = {"REML": REML, "sigma": sigma, "residual": residual, "checks": checks}
+        own["covariances"] = covariances
         return cls.from_design(design, every | own, data)
 
     def fit(
@@ -240,6 +256,7 @@ def lmer(
     REML: bool = True,
     sigma: float | None = None,
     residual: str | None = None,
+    covariances: Mapping[str, Any] | None = None,
     weights: Any = None,
     offset: Any = None,
     subset: Any = None,
@@ -266,6 +283,12 @@ def lmer(
         Variances and correlations of the residuals, such as ``"ar1(time | g)"``,
         ``"varIdent(sex)"`` or ``"varPower(x)"``, with ``+`` between them. Rows of
         different groups are independent.
+    covariances : mapping of str to DataFrame, array or Precision, optional
+        Known covariance K between the levels of grouping factors, by name, such as
+        ``{"animal": A}`` with the relationship matrix of a pedigree, or
+        ``{"animal": Precision(A_inverse, levels)}``. The random effects of all levels
+        of a term then have the covariance ``sigma^2 K (x) lambda lambda'``. The levels
+        are the index and the columns; K may have more than the data.
     weights, offset : str or array_like, optional
         Column or values, one a row of `data`. The residual variance of a row is
         ``sigma^2 / weight``.
@@ -319,6 +342,7 @@ def lmer(
         REML=REML,
         sigma=sigma,
         residual=residual,
+        covariances=covariances,
         checks=checks,
         weights=weights,
         offset=offset,

@@ -55,6 +55,7 @@ def engine_terms(design: Design) -> list[Term]:
             term.values,
             STRUCTURES[term.structure],
             groups.setdefault(term.group, len(groups)),
+            term.known,
         )
         for term in design.terms
         if term.values.shape[1]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lme.errors import DataWarning, DesignError, OptionError, near
-from lme.formula.design import Design
+from lme.formula.design import Design, RandomTerm
 
 Message = tuple[str, str, str]
 SEVERITIES = ("ignore", "warn", "stop")
@@ -37,9 +37,14 @@ def _count(design: Design, group: str) -> str:
     return f"{count} level{'' if count == 1 else 's'}"
 
 
+def _independent(design: Design) -> list[RandomTerm]:
+    """Terms with independent levels; a known covariance tells them from residuals."""
+    return [term for term in design.terms if term.known is None]
+
+
 def _as_many_levels_as_rows(design: Design) -> Message | None:
     n = design.nobs
-    groups = [t.group for t in design.terms if len(t.levels) >= n]
+    groups = [t.group for t in _independent(design) if len(t.levels) >= n]
     if not groups:
         return None
     return (
@@ -70,7 +75,7 @@ FREE = ("us", "diag")
 def _many_effects(design: Design, limit: int) -> Message | None:
     n = design.nobs
     bound = "smaller" if limit == n else "no larger"
-    for term in design.terms:
+    for term in _independent(design):
         q = len(term.levels) * len(term.columns)
         # One column has an effect a level: that is the other check's business.
         if q >= limit and len(term.columns) > 1 and term.structure in FREE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,9 @@ class RandomTerm:
         Labels of the levels in R's order.
     values : ndarray of float64, shape (n, p)
         The columns, stored row by row.
+    known : object or None
+        Known covariance between the levels, as the engine takes it
+        (`lme.covariance.known.Known`); None where they are independent.
     """
 
     group: str
@@ -52,6 +55,7 @@ class RandomTerm:
     codes: Codes = field(repr=False)
     levels: tuple[str, ...] = field(repr=False)
     values: Floats = field(repr=False)
+    known: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -262,7 +266,7 @@ def _new_term(
 ) -> RandomTerm:
     values = _values(recipe, layout, scope)
     codes = recipe.grouping.locate(scope.value)
-    return RandomTerm(old.group, old.columns, old.structure, codes, old.levels, values)
+    return replace(old, codes=codes, values=values)
 
 
 def _values(recipe: RandomRecipe, layout: Plan, scope: Scope) -> Floats:
