@@ -42,14 +42,14 @@ from lme.errors import (
 from lme.formula.design import build_design
 from lme.formula.parts import parse_formula
 from lme.glmm import GLMM, glmer
-from lme.inference.agreement import allfit
-from lme.inference.bootstrap_intervals import shortest_interval
-from lme.inference.bootstrap_record import Bootstrap
-from lme.inference.comparison import anova
-from lme.inference.nesting import is_nested
-from lme.inference.prediction_table import Prediction
-from lme.inference.simulation_design import simulate
-from lme.inference.within_groups import lmList
+from lme.inference.bootstrap.intervals import shortest_interval
+from lme.inference.bootstrap.record import Bootstrap
+from lme.inference.comparison.agreement import allfit
+from lme.inference.comparison.likelihood_table import anova
+from lme.inference.comparison.nesting import is_nested
+from lme.inference.measures.within_groups import lmList
+from lme.inference.prediction.simulation_design import simulate
+from lme.inference.prediction.table import Prediction
 from lme.marginal_effects import for_marginaleffects
 from lme.migration import from_mixedlm
 from lme.model import LMM, lmer

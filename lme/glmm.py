@@ -18,8 +18,8 @@ from lme.formula.arrays import design_from_arrays
 from lme.formula.design import Design, build_design
 from lme.formula.replacement import check_response, split_counts
 from lme.generalized import GLMMFit, fit_glmm
-from lme.inference.robust import robust_options
-from lme.inference.wald import COV_TYPES
+from lme.inference.hypotheses.wald import COV_TYPES
+from lme.inference.robust.choice import robust_options
 from lme.model import LMM
 from lme.relatedness import relate
 from lme.results import GLMMResults, GLMMResultsWrapper

@@ -18,8 +18,8 @@ from lme.formula.records import Design
 from lme.formula.syntax import variables_of
 from lme.formula.values import Factor
 from lme.generalized import GLMMFit
-from lme.inference import wald
-from lme.inference.reference_grid import predictors_of
+from lme.inference.hypotheses import wald
+from lme.inference.marginal.reference_grid import predictors_of
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from lme.errors import OptionError
 from lme.fit import Fit, fit_lmm
 from lme.formula.arrays import design_from_arrays
 from lme.formula.design import Design, build_design
-from lme.inference.robust import robust_options
+from lme.inference.robust.choice import robust_options
 from lme.preparation import check_sigma
 from lme.relatedness import relate
 from lme.results import LMMResults, LMMResultsWrapper

@@ -137,8 +137,9 @@ def _matched(name: str, given: Any, design: Design) -> tuple[tuple[str, ...], Kn
         )
     _check_symmetric(name, kind, matrix, labels)
     if precise:
-        turned = sparse.csc_array(matrix)[order][:, order]
-        return levels, sparse_precision(sparse.csc_array(turned + turned.T) / 2, name)
+        moved = matrix[order][:, order]
+        mean = sparse.csc_array(0.5 * (moved + moved.T))
+        return levels, sparse_precision(mean, name)
     turned = matrix[np.ix_(order, order)]
     symmetric = 0.5 * (turned + turned.T)
     return levels, dense_covariance(symmetric, np.arange(len(old)), name)
@@ -195,11 +196,12 @@ def _read(name: str, kind: str, given: Any) -> tuple[Any, tuple[str, ...] | None
 
 def _numbers(name: str, kind: str, given: Any) -> Any:
     """A float matrix, dense for a covariance and sparse for a precision; checked."""
+    matrix: Any
     try:
         if kind == "precision":
             matrix = sparse.csc_array(given, dtype=np.float64)
         else:
-            dense = given.toarray() if sparse.issparse(given) else given
+            dense: Any = getattr(given, "toarray", lambda: given)()
             matrix = np.array(dense, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataTypeError(

@@ -12,7 +12,7 @@ from lme.formula.design import Design
 from lme.formula.table import Table
 from lme.generalized import GLMMFit
 from lme.glmm import GLMM
-from lme.inference.wald import check_cov_type
+from lme.inference.hypotheses.wald import check_cov_type
 from lme.inference.working import MixedFit
 from lme.model import LMM
 from lme.persistence.description import TEXT_ARGUMENTS, family_of

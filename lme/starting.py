@@ -189,6 +189,12 @@ def check_quadrature(nAGQ: Any, laplace: str, problem: pirls.Problem) -> None:
             "random effects a level.",
             "Use the Laplace approximation, nAGQ=1.",
         )
+    if nAGQ > 1 and any(factor.known is not None for factor in problem.factors):
+        raise OptionError(
+            f"nAGQ is {nAGQ} in a model with a known covariance between levels.",
+            "Quadrature takes the levels one by one, so they must be independent.",
+            "Use the Laplace approximation, nAGQ=1.",
+        )
     if nAGQ > 1 and nAGQ ** widths[0] > _MOST_NODES:
         most = int(_MOST_NODES ** (1.0 / widths[0]) + 1e-9)
         raise OptionError(

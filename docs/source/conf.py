@@ -1,11 +1,15 @@
 """Sphinx configuration; the build needs no network."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
 from lme import datasets
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "extensions"))
 
 project = "lme"
 author = "the statsmodels-lme developers"
@@ -16,23 +20,24 @@ version = ".".join(release.split(".")[:2])
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
-    "sphinx.ext.doctest",
+    "numpydoc",
+    "drawn_figures",
+    "lenient_names",
+    "mathml",
 ]
-autosummary_generate = True
+autosummary_generate = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autoclass_content = "class"
-napoleon_google_docstring = False
-napoleon_numpy_docstring = True
-napoleon_use_rtype = False
-napoleon_use_ivar = True
-exclude_patterns = ["gallery/README*"]
-# A page of another's making may refer to parts that a later version brings.
-nitpicky = False
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+default_role = "name"
+nitpicky = True
 
+html_math_renderer = "mathml"
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"lme {release}"
 pygments_style = "friendly"
 

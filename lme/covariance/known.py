@@ -32,8 +32,9 @@ _MOST_DENSE = 20_000
 class Known(Protocol):
     """A known covariance ``K = T T'`` between the l levels of a grouping factor."""
 
-    #: Number of levels.
-    levels: int
+    @property
+    def levels(self) -> int:
+        """Number of levels."""
 
     @property
     def variances(self) -> Array:

@@ -16,15 +16,15 @@ doi:10.1137/080731992.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from lme.engine.crossproducts import CrossProducts, Pairs, cross_products, relations
-from lme.engine.lmm import Problem
 from lme.engine.relcov import Factor, Template, Term, assemble
+from lme.engine.summed import SummedProblem, Totals
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -65,7 +65,7 @@ def triangular(rows: Array) -> Array:
     width = rows.shape[1]
     if rows.shape[0] < width:
         rows = np.vstack([rows, np.zeros((width - rows.shape[0], width))])
-    R = np.linalg.qr(rows, mode="r") if width else np.zeros((0, 0))
+    R = np.asarray(np.linalg.qr(rows, mode="r")) if width else np.zeros((0, 0))
     return np.asarray(np.where(R.diagonal() < 0.0, -1.0, 1.0)[:, None] * R)
 
 
@@ -279,7 +279,7 @@ class CrossSum:
         self._gram = np.zeros((p + 1, p + 1))
         self._pairs: dict[tuple[int, int], _PairSum] = {}
         self._constant = np.zeros(p + 1)
-        self._largest = [0.0, 0.0]
+        self._largest = np.zeros(2)
         self._logs: list[float] = []
         self.rows = 0
 
@@ -296,7 +296,7 @@ class CrossSum:
             self._pairs.setdefault((f, g), _PairSum()).add(keys, pair.blocks)
         self._gram += cross.gram
         self._constant += part.constant
-        self._largest = [max(a, b) for a, b in zip(self._largest, part.largest)]
+        self._largest = np.maximum(self._largest, part.largest)
         self._logs.append(part.log_weights)
         self.rows += part.rows
 
@@ -344,71 +344,9 @@ class CrossSum:
             cross=self.cross(),
             totals=Totals(
                 n,
-                self._largest[0],
-                self._largest[1],
+                float(self._largest[0]),
+                float(self._largest[1]),
                 max(squares - float(along @ along), 0.0) / n,
                 float(np.sum(self._logs)),
             ),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What else is known of rows that are gone.
-
-    Attributes
-    ----------
-    rows : int
-    largest_response, largest_residual : float
-        Largest absolute values.
-    constant_outside : float
-        Mean square of what a constant has outside the span of X.
-    log_weights : float
-        Sum of the logarithms of the weights.
-    """
-
-    rows: int
-    largest_response: float
-    largest_residual: float
-    constant_outside: float
-    log_weights: float
-
-
-_NOTHING = Totals(0, 0.0, 0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class SummedProblem(Problem):
-    """A linear mixed model that has its cross-products and no rows.
-
-    Attributes
-    ----------
-    totals : Totals
-    """
-
-    totals: Totals = field(default=_NOTHING)
-
-    @property
-    def n(self) -> int:
-        """Number of rows."""
-        return self.totals.rows
-
-    @property
-    def largest_response(self) -> float:
-        """Largest absolute value of the response."""
-        return self.totals.largest_response
-
-    @property
-    def largest_residual(self) -> float:
-        """Largest absolute value that least squares leaves."""
-        return self.totals.largest_residual
-
-    @property
-    def constant_outside(self) -> float:  # type: ignore[override]
-        """Mean square of what a constant has outside the span of X."""
-        return self.totals.constant_outside
-
-    @property
-    def log_weights(self) -> float:  # type: ignore[override]
-        """Sum of the logarithms of the weights."""
-        return self.totals.log_weights

@@ -298,6 +298,8 @@ def _sum_outer(left: Array, right: Array, p: int) -> Array:
     """``sum_l left_l right_l'`` over levels l of p rows each, shape (p, p)."""
     if p == 1:
         return np.array([[np.vdot(left, right)]])
+    if not left.size:
+        return np.zeros((p, p))
     left = left.reshape(-1, p, left.shape[1])
     right = right.reshape(-1, p, right.shape[1])
     return np.tensordot(left, right, axes=([0, 2], [0, 2]))

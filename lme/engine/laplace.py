@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lme.engine.crossproducts import CrossProducts, by_rows, multiply, rows_times
 from lme.engine.pirls import Modes, Pirls, Problem
+from lme.engine.relcov import colour, gather, spread
 
 Array = NDArray[np.float64]
 
@@ -207,10 +208,8 @@ class Laplace:
         solved = kernel.solve(gathered)
         Zv = problem.spread([s[:, :, 0] for s in solved])
         Av = problem.gather(point.Wo * Zv)
-        v = [
-            (r[:, :, 0] - a) @ lam
-            for r, a, lam in zip(gathered, Av, lambdas, strict=True)
-        ]
+        each = zip(problem.factors, gathered, Av, lambdas, strict=True)
+        v = [gather(f.known, (r[:, :, 0] - a) @ lam) for f, r, a, lam in each]
         if not same:
             kernel.load(modes.cross)
             kernel.factor(lambdas)
@@ -227,7 +226,9 @@ class Laplace:
         out = np.empty(template.size)
         inner = []
         for f, lam in enumerate(at.lambdas):
-            bar = total[f].T @ modes.u[f] - 0.5 * plain[f].T @ v[f]
+            known = self.problem.factors[f].known
+            bar = total[f].T @ colour(known, modes.u[f])
+            bar -= 0.5 * plain[f].T @ colour(known, v[f])
             inner.append(bar + 2.0 * at.adjoints[f] @ lam)
         jacobians = template.jacobians(self.split(at.theta)[1])
         for slot, J in zip(template.slots, jacobians, strict=True):
@@ -296,10 +297,12 @@ class Laplace:
             f = slot.factor
             lam = at.lambdas[f][slot.columns, slot.columns]
             part = d[f][:, slot.columns]
-            Q = at.adjoints[f][slot.columns, slot.columns] - part.T @ part
+            known = problem.factors[f].known
+            Q = at.adjoints[f][slot.columns, slot.columns]
+            Q = Q - part.T @ spread(known, part)
             change = J @ lam.T
             change = change + change.transpose(0, 2, 1)
-            c = rows_times(part, change)
+            c = spread(known, rows_times(part, change))
             columns[f][:, slot.columns, slot.theta] = c
             QJ = (Q @ J).reshape(len(J), -1)
             second[slot.theta, slot.theta] = 2.0 * J.reshape(len(J), -1) @ QJ.T

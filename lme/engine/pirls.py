@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from lme.engine.blocked import Blocked
+from lme.engine.choice import choose
 from lme.engine.crossproducts import (
     CrossProducts,
     Pattern,
@@ -24,7 +25,15 @@ from lme.engine.crossproducts import (
     pattern,
 )
 from lme.engine.decompositions import orthonormal
-from lme.engine.relcov import Factor, Template, Term, assemble
+from lme.engine.kernel import Kernel
+from lme.engine.relcov import (
+    Factor,
+    Template,
+    Term,
+    assemble,
+    colour,
+    gather,
+)
 from lme.families.base import Family, Pointwise
 
 Array = NDArray[np.float64]
@@ -186,12 +195,12 @@ class Pirls:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.kernel: Blocked | None = None
+        self.kernel: Kernel | None = None
 
-    def load(self, cross: CrossProducts) -> Blocked:
+    def load(self, cross: CrossProducts) -> Kernel:
         """The kernel with these cross-products."""
         if self.kernel is None:
-            self.kernel = Blocked(cross)
+            self.kernel = choose(cross)[0] if cross.known else Blocked(cross)
         else:
             self.kernel.load(cross)
         return self.kernel
@@ -218,7 +227,8 @@ class Pirls:
     ) -> _State:
         """Linear predictor, its pointwise functions, and ``sum dev + |u|^2``."""
         problem = self.problem
-        b = [v @ lam.T for v, lam in zip(u, lambdas, strict=True)]
+        each = zip(problem.factors, u, lambdas, strict=True)
+        b = [colour(f.known, v) @ lam.T for f, v, lam in each]
         eta = problem.offset + problem.basis @ gamma + problem.spread(b)
         at = self.pointwise(eta, extra, order)
         value = float(at.deviance.sum()) + sum(float(np.vdot(v, v)) for v in u)
@@ -364,11 +374,12 @@ class Pirls:
             decrement += float(change @ (problem.basis.T @ score))
         b_new = [modes[:, :, 0] for modes in kernel.solve(rhs)]
         Ab = problem.gather(weights * problem.spread(b_new))
-        u_new = [
-            (r[:, :, 0] - a) @ lam for r, a, lam in zip(rhs, Ab, lambdas, strict=True)
-        ]
-        for old, new, r, lam in zip(u, u_new, gathered, lambdas, strict=True):
-            decrement += float(np.vdot(new - old, r @ lam - old))
+        each = zip(problem.factors, rhs, Ab, lambdas, strict=True)
+        u_new = [gather(f.known, (r[:, :, 0] - a) @ lam) for f, r, a, lam in each]
+        spherical = zip(problem.factors, gathered, lambdas, strict=True)
+        slopes = [gather(f.known, r @ lam) for f, r, lam in spherical]
+        for old, new, slope in zip(u, u_new, slopes, strict=True):
+            decrement += float(np.vdot(new - old, slope - old))
         if not decrement >= -1e-20:
             return None
         return gamma + change, u_new, abs(decrement)

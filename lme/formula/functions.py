@@ -47,7 +47,7 @@ def _colon() -> Function:
         return None, vectors.sequence(a, b)
 
     def repeat(state: Any, a: Value, b: Value) -> Value:
-        if state is None:
+        if not state:
             return vectors.sequence(a, b)
         return factors.interaction_apply(state, (a, b))
 

@@ -113,32 +113,32 @@ def summarize_predictors(
     """
     used = sorted({i for block in layout.blocks for i, _ in block})
     nodes = [terms.nodes[i] for i in used]
-    coerced = {name for node in nodes for name in _coerced(node)}
+    coerced = {name for node in nodes for name in coerced_names(node)}
     found, codes = [], []
     names = dict.fromkeys(name.name for node in nodes for name in variables_of(node))
     for name in names:
         if name not in sample.scope.table:
             continue
-        one, own = _look(name, sample.raw(Name(name)), name in coerced)
+        one, own = look(name, sample.raw(Name(name)), name in coerced)
         found.append(one)
         if own is not None:
             codes.append((own, len(one.labels)))
-    cells, frequencies = _count(codes, sample.nrow, weights)
+    cells, frequencies = combinations(codes, sample.nrow, weights)
     mean = 0.0 if offset is None else float(offset.mean())
     return Predictors(tuple(found), cells, frequencies, mean)
 
 
-def _coerced(node: Node) -> Iterator[str]:
+def coerced_names(node: Node) -> Iterator[str]:
     """Names of variables that a call makes a factor of."""
     if isinstance(node, Call):
         first = node.args[0] if node.args else None
         if node.function in FACTOR_MAKERS and isinstance(first, Name):
             yield first.name
         for arg in node.args:
-            yield from _coerced(arg)
+            yield from coerced_names(arg)
 
 
-def _look(name: str, raw: Value, coerced: bool) -> tuple[Predictor, Codes | None]:
+def look(name: str, raw: Value, coerced: bool) -> tuple[Predictor, Codes | None]:
     """One variable, and the level of each row where it has levels."""
     if is_logical(raw):
         # None and NaN among Python's truth values leave an object array.
@@ -177,7 +177,7 @@ def _look(name: str, raw: Value, coerced: bool) -> tuple[Predictor, Codes | None
     return Predictor(name, mean, labels, False, True, False, *ends), None
 
 
-def _count(
+def combinations(
     codes: Sequence[tuple[Codes, int]], n: int, weights: Floats | None
 ) -> tuple[Codes, Floats]:
     """The combinations of levels that occur, and how often."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.engine.blocked import Blocked
+from lme.engine.choice import choose
 from lme.engine.decompositions import penalized_system
 from lme.engine.kernel import Kernel
 from lme.errors import FitError
@@ -51,7 +52,8 @@ def factored(fit: MixedFit) -> Kernel:
     if isinstance(fit, GLMMFit):
         weights = working_weights(fit)
         problem = fit.problem
-        kernel = Blocked(problem.pattern.cross_products(problem.empty, weights))
+        cross = problem.pattern.cross_products(problem.empty, weights)
+        kernel = choose(cross)[0] if cross.known else Blocked(cross)
     else:
         kernel = fit.criterion.borrow()
     if kernel.factor(template.lambdas(template.internal(fit.theta))) is None:

@@ -9,10 +9,11 @@ from statsmodels.iolib.summary2 import Summary
 
 from lme.errors import OptionError
 from lme.generalized import GLMMFit
-from lme.inference import estimates, wald
+from lme.inference import estimates
 from lme.inference.components import variance_components
 from lme.inference.coverage import check_alpha
-from lme.inference.ddf import Denominator
+from lme.inference.hypotheses import wald
+from lme.inference.hypotheses.ddf import Denominator
 from lme.inference.working import MixedFit
 from lme.report.summary import title as title_of
 

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.generalized import GLMMFit
-from lme.inference import estimates, wald
+from lme.inference import estimates
 from lme.inference.components import residual_deviation, variance_components
 from lme.inference.coverage import check_alpha, check_digits
-from lme.inference.ddf import Denominator
-from lme.inference.residuals import scaled_quantiles
-from lme.inference.sandwich import Sandwich
+from lme.inference.diagnostics.residuals import scaled_quantiles
+from lme.inference.hypotheses import wald
+from lme.inference.hypotheses.ddf import Denominator
+from lme.inference.robust.sandwich import Sandwich
 from lme.inference.text import abbreviate, number, p_value
 from lme.inference.working import MixedFit
 from lme.report.grid import Grid

@@ -19,11 +19,13 @@ from scipy.special import ndtri
 
 from lme.errors import OptionError, near
 from lme.generalized import GLMMFit
-from lme.inference import estimates, residuals, wald
+from lme.inference import estimates
 from lme.inference.components import residual_deviation, variance_components
 from lme.inference.coverage import check_alpha, check_level
-from lme.inference.ddf import Denominator
-from lme.inference.leverage import leverage
+from lme.inference.diagnostics import residuals
+from lme.inference.diagnostics.leverage import leverage
+from lme.inference.hypotheses import wald
+from lme.inference.hypotheses.ddf import Denominator
 from lme.inference.modes import coefficients, random_effects
 from lme.inference.working import MixedFit, working_weights
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lme.inference import conditional_aic, deletion, variance_deletion
+from lme.inference.comparison import conditional_aic, deletion, variance_deletion
 from lme.results.contract import Contract
 
 
@@ -25,7 +25,7 @@ class Comparisons(Contract):
         ----------
         ddf : str, optional
             F tests with these degrees of freedom, such as "satterthwaite", in place of
-            likelihood ratios; see `lme.inference.ddf`.
+            likelihood ratios; see `lme.inference.hypotheses.ddf`.
         test, nsim, seed
             Null distribution of the likelihood ratios; see `deletion.drop1`.
         """

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from statsmodels.base.model import LikelihoodModelResults, ResultMixin
 
 from lme.errors import FitError
-from lme.inference import contrasts, estimates, residuals, wald
-from lme.inference import ddf as ddf_methods
-from lme.inference.sandwich import Sandwich
+from lme.inference import estimates
+from lme.inference.diagnostics import residuals
+from lme.inference.hypotheses import contrasts, wald
+from lme.inference.hypotheses import ddf as ddf_methods
+from lme.inference.robust.sandwich import Sandwich
 from lme.inference.working import MixedFit
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lme.inference import diagnosis, estimates, residual_table, residuals
-from lme.inference import influence as influences
-from lme.inference import leverage as leverages
+from lme.inference import estimates
+from lme.inference.diagnostics import diagnosis, residual_table, residuals
+from lme.inference.diagnostics import influence as influences
+from lme.inference.diagnostics import leverage as leverages
 from lme.results.contract import Contract
 
 Array = NDArray[np.float64]
@@ -50,7 +51,7 @@ class Diagnostics(Contract):
 
         See Also
         --------
-        lme.inference.residuals.residuals : has the definitions.
+        lme.inference.diagnostics.residuals.residuals : has the definitions.
         """
         self._need_data("residuals")
         values = residuals.residuals(
@@ -74,7 +75,7 @@ class Diagnostics(Contract):
         )
 
     def hatvalues(self) -> pd.Series:
-        """Leverage of each row; see `lme.inference.leverage.leverage`."""
+        """Leverage of each row; see `lme.inference.diagnostics.leverage.leverage`."""
         self._need_data("hatvalues")
         values = leverages.leverage(self.fit_record)
         return estimates.label_rows(self.fit_record.design, values)
@@ -103,7 +104,7 @@ class Diagnostics(Contract):
 
         See Also
         --------
-        lme.inference.influence.influence : has the definitions.
+        lme.inference.diagnostics.influence.influence : has the definitions.
         """
         self._need_data("get_influence")
         return influences.influence(

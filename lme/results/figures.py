@@ -36,7 +36,7 @@ class Figures(Contract):
         `order`.
         """
         self._need_data("plot_ranef")
-        return plots.plot_ranef(self.ranef(), kind=kind, **options)  # type: ignore[attr-defined]
+        return plots.plot_ranef(self.ranef(), kind=kind, **options)
 
     def plot_shrinkage(self, **options: Any) -> Any:
         """Groups alone and in the model; see `lme.report.plots.plot_shrinkage`.
@@ -47,7 +47,7 @@ class Figures(Contract):
         return plots.plot_shrinkage(self.fit_record, **options)
 
     def plot_resid(self, x: str = "fitted", **options: Any) -> Any:
-        """Residuals over fitted values or a variable; see `lme.report.plots.plot_resid`.
+        """Residuals over fitted values or a variable; see `plots.plot_resid`.
 
         Options: `kind`, `type`, `scaled`, `standardize`, `smooth`, `jitter`, `color`,
         `labels`, `seed`.
@@ -90,7 +90,7 @@ class Figures(Contract):
         returned; without it the profiles are computed now. Options: `levels`,
         `absolute`.
         """
-        found = self.profile(parm) if profile is None else profile  # type: ignore[attr-defined]
+        found = self.profile(parm) if profile is None else profile
         return plots.plot_profile(found, kind=kind, parm=parm, **options)
 
     def plot_bootstrap(
@@ -109,7 +109,7 @@ class Figures(Contract):
         `bins`, `variance`, `overlay`, `standardize`, `level`, `interval`.
         """
         if boot is None:
-            boot = self.bootstrap(n, seed=seed, progress=False)  # type: ignore[attr-defined]
+            boot = self.bootstrap(n, seed=seed, progress=False)
         return plots.plot_bootstrap(boot, kind=kind, **options)
 
     def plot_matrix(self, name: str = "L", **options: Any) -> Any:
@@ -128,5 +128,5 @@ class Figures(Contract):
         `kind` is "index", "bubble" or "dfbetas"; `groups` as for ``get_influence``,
         which computes it. Options: `measure`, `parm`, `labels`.
         """
-        found = self.get_influence(groups)  # type: ignore[attr-defined]
+        found = self.get_influence(groups)
         return plots.plot_influence(found, kind=kind, **options)

@@ -14,7 +14,8 @@ from lme.errors import ConvergenceWarning
 from lme.formula.replacement import check_response, replace_response
 from lme.generalized import GLMMFit
 from lme.generalized import refit as refit_glmm
-from lme.inference import residuals, wald
+from lme.inference.diagnostics import residuals
+from lme.inference.hypotheses import wald
 from lme.results.contract import recorded, user_level
 from lme.results.many import ManyFits, fit_columns, is_matrix
 from lme.results.mixed import MixedResults, MixedResultsWrapper

@@ -16,10 +16,11 @@ from statsmodels.stats.contrast import (
 from statsmodels.stats.multitest import multipletests, multitest_alias
 
 from lme.errors import OptionError, near
-from lme.inference import contrasts, marginal_means, terms, wald
-from lme.inference import ddf as ddf_methods
-from lme.inference.marginal_estimates import MarginalMeans
-from lme.inference.marginal_means import MarginalOptions, MeansAndContrasts
+from lme.inference.hypotheses import contrasts, terms, wald
+from lme.inference.hypotheses import ddf as ddf_methods
+from lme.inference.marginal import means as marginal_means
+from lme.inference.marginal.estimation import MarginalMeans
+from lme.inference.marginal.means import MarginalOptions, MeansAndContrasts
 from lme.results.contract import Contract
 
 Array = NDArray[np.float64]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from lme.inference import intervals, profiling
-from lme.inference.profiles import Profile
+from lme.inference.profile import intervals, profiling
+from lme.inference.profile.profiles import Profile
 from lme.results.contract import Contract
 
 
@@ -21,7 +21,7 @@ class Intervals(Contract):
         parm: Any = None,
         **options: Any,
     ) -> pd.DataFrame:
-        """Confidence intervals of all parameters; see `lme.inference.intervals`.
+        """Confidence intervals of all parameters; see `profile.intervals`.
 
         statsmodels' ``conf_int(alpha)`` has the fixed effects alone.
         """
@@ -36,6 +36,6 @@ class Intervals(Contract):
         )
 
     def profile(self, parm: Any = None, **options: Any) -> Profile:
-        """Profiles of the deviance over parameters; see `lme.inference.profiling`."""
+        """Profiles of the deviance over parameters; see `profile.profiling`."""
         self._need_data("profile")
         return profiling.profile(self.fit_record, parm, **options)

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from lme.fit import Fit, refit
 from lme.formula.arrays import response_of
-from lme.inference import estimates, residuals, terms, wald
+from lme.inference import estimates
+from lme.inference.diagnostics import residuals
+from lme.inference.hypotheses import terms, wald
 from lme.results.contract import recorded
 from lme.results.many import ManyFits, fit_columns, is_matrix
 from lme.results.mixed import MixedResults, MixedResultsWrapper

@@ -16,11 +16,11 @@ from lme.errors import DataError, DataTypeError
 from lme.formula.design import Design
 from lme.formula.replacement import check_response
 from lme.generalized import GLMMFit
+from lme.inference.bootstrap.refitting import refit_many
+from lme.inference.bootstrap.replicates import parameter_values, singular_replicates
 from lme.inference.components import theta_names
 from lme.inference.estimates import coefficient_names, dropped_names
-from lme.inference.parameters import parameters
-from lme.inference.refitting import refit_many
-from lme.inference.replicates import parameter_values, singular_replicates
+from lme.inference.profile.parameters import parameters
 
 Array = NDArray[np.float64]
 

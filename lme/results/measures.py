@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 
 from lme.generalized import GLMMFit
-from lme.inference.collinearity import variance_inflation
-from lme.inference.explained_variance import (
+from lme.inference.measures.collinearity import variance_inflation
+from lme.inference.measures.explained_variance import (
     ExplainedVariance,
     IntraclassCorrelation,
     explained_variance,
     intraclass_correlation,
 )
-from lme.inference.robust import robust_covariance
+from lme.inference.robust.choice import robust_covariance
 from lme.results.contract import Contract
 
 

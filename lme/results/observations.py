@@ -9,8 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import OptionError, near
-from lme.inference import prediction, prediction_intervals, simulation_frame
-from lme.inference.prediction_table import Prediction
+from lme.inference.prediction import conditional_means as prediction
+from lme.inference.prediction import intervals as prediction_intervals
+from lme.inference.prediction import simulation_frame
+from lme.inference.prediction.table import Prediction
 from lme.results.contract import Contract
 
 Array = NDArray[np.float64]

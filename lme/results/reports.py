@@ -9,7 +9,7 @@ import pandas as pd
 from statsmodels.iolib.summary2 import Summary as Summary2
 
 from lme.errors import OptionError
-from lme.inference import ddf as ddf_methods
+from lme.inference.hypotheses import ddf as ddf_methods
 from lme.report import summary as reports
 from lme.report import tidy as frames
 from lme.report.grid import Grid

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lme.inference.bootstrap import bootstrap
-from lme.inference.bootstrap_record import Bootstrap
+from lme.inference.bootstrap.record import Bootstrap
+from lme.inference.bootstrap.resampling import bootstrap
 from lme.results.contract import Contract
 
 
@@ -24,7 +24,7 @@ class Resampling(Contract):
         progress: bool = True,
         resume: Bootstrap | None = None,
     ) -> Bootstrap:
-        """Refit the model to `n` replicates; see `lme.inference.bootstrap.bootstrap`.
+        """Refit the model to `n` replicates; see `bootstrap.resampling`.
 
         Not the bootstrap of statsmodels' base class, which would draw rows and break
         up the groups.

@@ -20,6 +20,7 @@ LAYERS = [
     ["engine"],
     ["search", "convergence"],
     ["optimizers", "preparation", "starting", "relatedness"],
+    ["partitions"],
     ["whitened"],
     ["fit", "generalized"],
     ["inference"],
@@ -55,8 +56,8 @@ ORDER = {
         *["pirls", "laplace", "quadrature"],
     ],
     "inference": [
-        *["estimates", "ddf", "wald", "profiling", "prediction", "simulation"],
-        *["bootstrap", "influence"],
+        *["working", "estimates", "hypotheses.wald", "prediction.simulation"],
+        *["bootstrap.resampling", "comparison.likelihood_table"],
     ],
     "report": ["tables", "summary", "plots"],
     "results": ["contract", "mixed", "linear"],
@@ -66,6 +67,7 @@ ORDER = {
 FRAMES = [
     *["formula", "families", "fit", "inference", "report", "results"],
     *["model", "glmm", "persistence", "restoration", "migration", "command_line"],
+    "partitions",
 ]
 
 # External package -> modules and folders that may import it.
@@ -76,8 +78,8 @@ THIRD_PARTY = {
     "narwhals": ["formula", "model"],
     "polars": ["formula", "model", "marginal_effects"],
     "marginaleffects": ["marginal_effects"],
-    "pyarrow": ["formula", "model", "inference"],
-    "patsy": ["inference.wald", "results"],
+    "pyarrow": ["formula", "model", "inference", "partitions"],
+    "patsy": ["inference.hypotheses.wald", "results"],
     "sksparse": ["engine.cholmod"],
     "statsmodels": ["families", "report", "results", "specification", "migration"],
     "matplotlib": ["report.plots"],
@@ -85,7 +87,7 @@ THIRD_PARTY = {
     "threadpoolctl": ["engine", "fit"],
     "tqdm": ["inference"],
     "joblib": ["inference"],
-    "dask": ["formula", "engine", "inference", "fit"],
+    "dask": ["formula", "engine", "inference", "fit", "partitions"],
 }
 # External packages that may be imported inside a function: optional or slow ones.
 LAZY = {
@@ -141,6 +143,16 @@ def layer(name):
     return next((i for i, row in enumerate(LAYERS) if name in row), None)
 
 
+def _module_of(target, known):
+    """The module, or the folder with modules, that a dotted name stands in."""
+    parts = target.split(".")
+    for end in range(len(parts), 1, -1):
+        name = ".".join(parts[:end])
+        if name in known or any(other.startswith(name + ".") for other in known):
+            return name
+    return None
+
+
 def _check_inside_package(module, target, known):
     """Complaint about importing `target` in `module`, all names without "lme."."""
     parts, own = target.split("."), module.split(".")
@@ -149,7 +161,7 @@ def _check_inside_package(module, target, known):
         return f"{own[0]} has no place in LAYERS"
     if top == own[0]:
         inside = len(own) > 1 and own[1] != "__init__"
-        if inside and ".".join(parts[:2]) not in known:
+        if inside and _module_of(target, known) is None:
             return f"imports from the folder {top} that it is in"
         return None
     if layer(top) is None:
@@ -167,13 +179,19 @@ def inner_graph(folder, texts):
     """Module of the folder -> modules of the same folder that it imports."""
     prefix = f"lme.{folder}."
     names = {m.removeprefix(f"{folder}.") for m in texts if m.startswith(f"{folder}.")}
+    names = {name for name in names if not name.endswith("__init__")}
     graph = {}
-    for name in names - {"__init__"}:
+    for name in names:
         found = imports_of(ast.parse(texts[f"{folder}.{name}"]), f"lme.{folder}.{name}")
-        inner = {
-            i.target.removeprefix(prefix).split(".")[0] for i in found if not i.typing
-        }
-        graph[name] = (inner & names) - {name}
+        inner = set()
+        for item in found:
+            if item.typing or not item.target.startswith(prefix):
+                continue
+            parts = item.target.removeprefix(prefix).split(".")
+            ends = range(len(parts), 0, -1)
+            tried = (".".join(parts[:end]) for end in ends)
+            inner |= set([part for part in tried if part in names][:1])
+        graph[name] = inner - {name}
     return graph
 
 
@@ -361,7 +379,7 @@ SOUND = [
     ("engine.cholmod", "def f():\n    import sksparse.cholmod"),
     ("report.plots", "def f():\n    import matplotlib.pyplot as plt"),
     ("inference.bootstrap", "def f():\n    from lme.report.plots import draw"),
-    ("inference.wald", "from patsy import DesignInfo"),
+    ("inference.hypotheses.wald", "from patsy import DesignInfo"),
     ("fit", "if TYPE_CHECKING:\n    from lme.model import LMM"),
     ("__main__", "import lme"),
     ("__init__", "from lme.model import lmer\nfrom lme import datasets"),

@@ -15,8 +15,8 @@ from lme.engine.batched_parameters import external, lifted
 from lme.engine.batched_search import newton_steps
 from lme.engine.choice import choose
 from lme.fit import refit
-from lme.inference.refitting import refit_many
-from lme.inference.simulation import simulate_responses
+from lme.inference.bootstrap.refitting import refit_many
+from lme.inference.prediction.simulation import simulate_responses
 from lme.search import newton_step
 
 

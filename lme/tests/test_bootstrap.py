@@ -16,11 +16,11 @@ from lme.errors import (
     GroupError,
     OptionError,
 )
-from lme.inference import bootstrap as module
-from lme.inference.bootstrap_draws import Task, group_to_draw, reflated, run
-from lme.inference.bootstrap_intervals import intervals, shortest_interval
-from lme.inference.bootstrap_record import Bootstrap
-from lme.inference.simulation import simulate_responses
+from lme.inference.bootstrap import resampling as module
+from lme.inference.bootstrap.draws import Task, group_to_draw, reflated, run
+from lme.inference.bootstrap.intervals import intervals, shortest_interval
+from lme.inference.bootstrap.record import Bootstrap
+from lme.inference.prediction.simulation import simulate_responses
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_whole_groups(sleep):
 
 def test_a_group_drawn_twice_is_two_groups(dyestuff):
     """Levels drawn with replacement: the mean of their means, each a level."""
-    from lme.inference.bootstrap_draws import _samples, check_task
+    from lme.inference.bootstrap.draws import _samples, check_task
 
     task = check_task(dyestuff.fit_record, "groups", "none", None, 1)
     rows, codes = next(_samples(task, 0, 1))

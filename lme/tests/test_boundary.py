@@ -11,17 +11,17 @@ from scipy import stats
 
 import lme
 from lme.errors import FitError
-from lme.inference.boundary import (
+from lme.inference.comparison.boundary import (
     Cone,
     Mixture,
     mixture,
     orthant_weights,
     projection_shares,
 )
-from lme.inference.candidates import candidate, without_random_effects
-from lme.inference.exact_null import exact_statistics, spectrum
-from lme.inference.nesting import nesting, space
-from lme.inference.resampled_null import bootstrap_statistics, objectives
+from lme.inference.comparison.candidates import candidate, without_random_effects
+from lme.inference.comparison.exact_null import exact_statistics, spectrum
+from lme.inference.comparison.nesting import nesting, space
+from lme.inference.comparison.resampled_null import bootstrap_statistics, objectives
 from lme.tests.cases import CASES, REFERENCE, data
 
 STORED = json.loads(gzip.decompress((REFERENCE / "comparison.json.gz").read_bytes()))
@@ -335,7 +335,7 @@ def test_bootstrap_statistics_equal_refits():
     small, large = pair(
         "Reaction ~ Days + (1 | Subject)", "Reaction ~ Days + (Days | Subject)", frame
     )
-    Y = lme.inference.simulation.simulate_responses(small.fit, 4, 1)
+    Y = lme.inference.prediction.simulation.simulate_responses(small.fit, 4, 1)
     for one in (small, large):
         found = objectives(one, Y)
         again = [lme.fit.refit(one.fit, y).objective for y in Y]

@@ -11,9 +11,9 @@ from numpy.testing import assert_allclose
 
 import lme
 from lme.errors import FitError, OptionError
-from lme.inference.candidates import candidate, without_random_effects
-from lme.inference.comparison import compare
-from lme.inference.nesting import is_nested
+from lme.inference.comparison.candidates import candidate, without_random_effects
+from lme.inference.comparison.likelihood_table import compare
+from lme.inference.comparison.nesting import is_nested
 from lme.tests.cases import REFERENCE, data
 
 STORED = json.loads(gzip.decompress((REFERENCE / "comparison.json.gz").read_bytes()))
@@ -108,7 +108,7 @@ def test_refits_keep_the_options_of_the_fit():
     model = lme.lmer(INTERCEPT, data("sleepstudy"))
     short = model.fit(control={"max_evaluations": 300}, kernel="blocked")
     kept = candidate(short).fit.options
-    again = lme.inference.candidates.refitted(candidate(short)).fit
+    again = lme.inference.comparison.candidates.refitted(candidate(short)).fit
     assert again.options == kept and not again.reml
 
 

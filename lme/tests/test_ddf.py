@@ -13,9 +13,9 @@ from scipy import stats
 
 import lme
 from lme.errors import FitError, OptionError
-from lme.inference.ddf import DDF_METHODS
-from lme.inference.directions import evaluated
-from lme.inference.satterthwaite import hessian, satterthwaite
+from lme.inference.hypotheses.ddf import DDF_METHODS
+from lme.inference.hypotheses.directions import evaluated
+from lme.inference.hypotheses.satterthwaite import hessian, satterthwaite
 from lme.tests.cases import CASES, REFERENCE, SHARED
 
 STORED = json.loads(gzip.decompress((REFERENCE / "ddf.json.gz").read_bytes()))
@@ -295,7 +295,7 @@ def test_every_test_has_the_default_degrees_of_freedom(results):
 
 
 def test_large_models_are_tested_by_z(results, monkeypatch):
-    monkeypatch.setattr("lme.inference.ddf.LIMIT_SECONDS", -1.0)
+    monkeypatch.setattr("lme.inference.hypotheses.ddf.LIMIT_SECONDS", -1.0)
     res = fitted("sleep_int")
     assert (res.ddf, res.use_t) == ("z", False)
     text = str(res.summary())

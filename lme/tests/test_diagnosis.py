@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose as close
 from scipy import stats
 
 import lme
-from lme.inference.assumptions import VERDICTS, normal_correlation, ranks
+from lme.inference.diagnostics.assumptions import VERDICTS, normal_correlation, ranks
 from lme.tests.cases import CASES, REFERENCE
 from lme.tests.glmm_cases import GLMM_CASES
 

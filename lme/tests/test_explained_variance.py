@@ -12,7 +12,10 @@ from statsmodels.stats.outliers_influence import variance_inflation_factor
 
 import lme
 from lme.errors import FitError, OptionError
-from lme.inference.explained_variance import intraclass_correlation, variance_parts
+from lme.inference.measures.explained_variance import (
+    intraclass_correlation,
+    variance_parts,
+)
 from lme.tests.cases import CASES
 from lme.tests.glmm_cases import GLMM_CASES, NB_CASES
 from lme.tests.measures_cases import STORED, frame

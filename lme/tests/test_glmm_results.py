@@ -15,7 +15,7 @@ from statsmodels.iolib.summary2 import summary_col
 
 import lme
 from lme.errors import ConvergenceWarning, DataError, FitError, OptionError
-from lme.inference import wald
+from lme.inference.hypotheses import wald
 from lme.inference.internals import PARTS
 from lme.tests.cases import data
 from lme.tests.glmm_cases import GLMM_CASES, NB_CASES

@@ -13,7 +13,9 @@ from scipy import stats
 import lme
 from lme.errors import OptionError
 from lme.fit import objective_at
-from lme.inference import components, estimates, modes, residuals, text, wald
+from lme.inference import components, estimates, modes, text
+from lme.inference.diagnostics import residuals
+from lme.inference.hypotheses import wald
 from lme.tests.cases import data
 
 FACE = Path(__file__).resolve().parent / "reference" / "face"

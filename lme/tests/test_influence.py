@@ -20,9 +20,9 @@ from lme.engine.crossproducts import pattern
 from lme.engine.downdating import full_rank, without_rows
 from lme.engine.lmm import Criterion
 from lme.errors import DataError, FitError, GroupError, OptionError
-from lme.inference.influence import influence
-from lme.inference.leverage import held
-from lme.inference.unit_deletion import one_newton_step
+from lme.inference.diagnostics.influence import influence
+from lme.inference.diagnostics.leverage import held
+from lme.inference.diagnostics.unit_deletion import one_newton_step
 from lme.tests.cases import CASES, REFERENCE, data
 from lme.tests.glmm_cases import GLMM_CASES
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 import lme
 from lme.covariance import STRUCTURES
 from lme.inference.components import variance_components
-from lme.inference.parameters import parameters
+from lme.inference.profile.parameters import parameters
 from lme.tests.test_profiling import fitted, structured
 
 SLEEP = [

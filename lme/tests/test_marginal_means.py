@@ -17,8 +17,8 @@ from lme.errors import (
     OptionError,
     RankWarning,
 )
-from lme.inference.contrast_families import CONTRAST_FAMILIES
-from lme.inference.marginal_specs import read_specs
+from lme.inference.marginal.contrast_families import CONTRAST_FAMILIES
+from lme.inference.marginal.specs import read_specs
 
 
 @pytest.fixture(scope="module")

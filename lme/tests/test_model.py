@@ -571,7 +571,6 @@ def test_refit(sleep):
     assert double.reml
     for wrong, message in (
         (np.ones(3), r"shape \(3,\)"),
-        (np.ones((180, 2)), "one by one"),
         (np.full(180, np.nan), "180 missing or infinite"),
         (["a"] * 180, "not numeric"),
     ):

@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from lme.errors import OptionError
-from lme.inference.multiplicity import (
+from lme.inference.marginal.multiplicity import (
     ADJUSTMENTS,
     Family,
     adjusted_p,

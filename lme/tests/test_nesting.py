@@ -7,8 +7,14 @@ from numpy.testing import assert_allclose
 
 import lme
 from lme.errors import OptionError
-from lme.inference.candidates import candidate
-from lme.inference.nesting import is_nested, nesting, outside, refines, same_partition
+from lme.inference.comparison.candidates import candidate
+from lme.inference.comparison.nesting import (
+    is_nested,
+    nesting,
+    outside,
+    refines,
+    same_partition,
+)
 from lme.tests.cases import data
 
 

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 import lme
 from lme.errors import DataError, DesignError, FormulaError, OptionError
-from lme.inference import prediction_rows
+from lme.inference.prediction import rows as prediction_rows
 from lme.tests.cases import CASES, REFERENCE
 from lme.tests.glmm_cases import DISPERSION, GLMM_CASES
 

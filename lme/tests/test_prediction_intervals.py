@@ -16,11 +16,11 @@ from lme.families import resolve
 from lme.families.cumulative import DISTRIBUTIONS, distribution
 from lme.fit import refit
 from lme.generalized import refit as refit_glmm
-from lme.inference import prediction_variance
-from lme.inference.prediction_intervals import get_prediction
-from lme.inference.prediction_quantiles import Mixture, quantiles
-from lme.inference.prediction_rows import rows_of_data, rows_of_fit, selected_effects
-from lme.inference.prediction_variance import error_variance
+from lme.inference.prediction import variance as prediction_variance
+from lme.inference.prediction.intervals import get_prediction
+from lme.inference.prediction.quantiles import Mixture, quantiles
+from lme.inference.prediction.rows import rows_of_data, rows_of_fit, selected_effects
+from lme.inference.prediction.variance import error_variance
 from lme.inference.working import working_weights
 from lme.tests.cases import REFERENCE
 

@@ -17,11 +17,11 @@ from lme.engine import natural
 from lme.engine.choice import choose
 from lme.engine.deviance import Deviance
 from lme.engine.restriction import held
-from lme.inference import profiling
-from lme.inference.curves import Curve
-from lme.inference.parameters import parameters
-from lme.inference.scales import POSITIVE
-from lme.inference.surfaces import surface
+from lme.inference.profile import profiling
+from lme.inference.profile.curves import Curve
+from lme.inference.profile.parameters import parameters
+from lme.inference.profile.scales import POSITIVE
+from lme.inference.profile.surfaces import surface
 from lme.tests.cases import REFERENCE, data
 
 REFERENCES = json.loads((REFERENCE / "profiles" / "intervals.json").read_text())

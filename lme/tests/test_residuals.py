@@ -18,10 +18,10 @@ from lme.engine.choice import KERNELS
 from lme.engine.cholmod import available
 from lme.engine.crossproducts import pattern
 from lme.errors import FitError, GroupError, LMEError, OptionError
-from lme.inference import whitening
-from lme.inference.leverage import held, leverage
-from lme.inference.quantile_residuals import quantile_residuals
-from lme.inference.simulation import simulate_responses
+from lme.inference.diagnostics import whitening
+from lme.inference.diagnostics.leverage import held, leverage
+from lme.inference.diagnostics.quantile_residuals import quantile_residuals
+from lme.inference.prediction.simulation import simulate_responses
 from lme.tests.cases import CASES, REFERENCE
 from lme.tests.glmm_cases import GLMM_CASES
 
@@ -164,7 +164,9 @@ def test_hatvalues_are_labelled():
     hat = res.hatvalues()
     assert hat.index.equals(res.fit_record.design.index)
     close(hat.sum(), 29.0221, 1e-5)  # C.8 52
-    close(fitted("sleep_full", reml=False).hatvalues().sum(), 28.61165, 1e-5)  # of default lme4
+    close(
+        fitted("sleep_full", reml=False).hatvalues().sum(), 28.61165, 1e-5
+    )  # of default lme4
 
 
 # --- kinds and types ------------------------------------------------------------------

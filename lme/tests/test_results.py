@@ -79,11 +79,6 @@ def test_everything_in_dir_works(res):
     assert {name for name, _ in failing} <= expected
 
 
-def test_methods_that_do_not_apply(res):
-    with pytest.raises(FitError, match="break up the groups"):
-        res.bootstrap()
-
-
 def test_agrees_with_mixedlm(res, sleep):
     other = smf.mixedlm(
         "Reaction ~ Days", sleep, groups=sleep["Subject"], re_formula="~Days"

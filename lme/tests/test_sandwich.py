@@ -17,10 +17,13 @@ from lme.errors import (
     GroupError,
     OptionError,
 )
-from lme.inference import bias_reduction
-from lme.inference.clusters import find_clusters
-from lme.inference.generalized_sandwich import cluster_scores, generalized_sandwich
-from lme.inference.sandwich import CORRECTIONS, inverse_rows, linear_sandwich
+from lme.inference.robust import bias_reduction
+from lme.inference.robust.clusters import find_clusters
+from lme.inference.robust.generalized_sandwich import (
+    cluster_scores,
+    generalized_sandwich,
+)
+from lme.inference.robust.sandwich import CORRECTIONS, inverse_rows, linear_sandwich
 from lme.tests.glmm_cases import GLMM_CASES, NB_CASES
 from lme.tests.measures_cases import ROBUST, STORED, frame, robust_case
 

@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import lme
 from lme.errors import DataError, DataTypeError, FormulaError, OptionError
-from lme.inference import simulation
-from lme.inference.simulation import blocks, draw_block, simulate_responses
-from lme.inference.simulation_design import simulate
+from lme.inference.prediction import simulation
+from lme.inference.prediction.simulation import blocks, draw_block, simulate_responses
+from lme.inference.prediction.simulation_design import simulate
 
 pytestmark = pytest.mark.filterwarnings("ignore::lme.errors.LMEWarning")
 

@@ -17,8 +17,8 @@ from lme.errors import (
     FormulaError,
     OptionError,
 )
-from lme.inference.group_regression import groups_of, triangles
-from lme.inference.within_groups import lmList
+from lme.inference.measures.group_regression import groups_of, triangles
+from lme.inference.measures.within_groups import lmList
 from lme.tests.measures_cases import STORED, frame
 
 SLEEP = frame("sleepstudy")

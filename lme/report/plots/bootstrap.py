@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.errors import FitError, OptionError
-from lme.inference.bootstrap_intervals import INTERVALS, intervals
-from lme.inference.bootstrap_record import Bootstrap
+from lme.inference.bootstrap.intervals import INTERVALS, intervals
+from lme.inference.bootstrap.record import Bootstrap
 from lme.inference.coverage import check_level
-from lme.inference.parameters import choose_parameters
+from lme.inference.profile.parameters import choose_parameters
 from lme.report.plots import canvas
 from lme.report.plots.curves import density
 
@@ -234,7 +234,11 @@ def _ridges(samples: list[_Sample], standardize: bool, ax: Any, fig: Any) -> Any
             gid="ridge",
         )
         ends = [(end - shift) / unit for end in sample.interval]
-        look = {"color": canvas.INK, "solid_capstyle": "butt", "zorder": count + 1}
+        look: dict[str, Any] = {
+            "color": canvas.INK,
+            "solid_capstyle": "butt",
+            "zorder": count + 1,
+        }
         panel.plot(ends, [base, base], linewidth=3.0, gid="interval", **look)
         at = (sample.estimate - shift) / unit
         panel.plot(at, base, "|", color=canvas.RED, markersize=12, zorder=count + 2)

@@ -38,18 +38,29 @@ _SILENT = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template", "inline")
 
 @dataclass(frozen=True)
 class Sheet:
-    """A figure and the axes of its panels, in reading order."""
+    """A figure and the axes of its panels, in reading order.
+
+    Attributes
+    ----------
+    figure : Figure
+    axes : tuple of Axes
+    own : bool
+        Whether the axes were made here, and words around them are welcome.
+    place : Figure or SubFigure
+        What the axes are on.
+    """
 
     figure: Figure
     axes: tuple[Axes, ...]
     own: bool
+    place: Any
 
     def note(self, text: str) -> None:
         """Write what a reader should know above the panels."""
         if not text:
             return
         if self.own and len(self.axes) > 1:
-            self.figure.suptitle(text, fontsize="medium")
+            self.place.suptitle(text, fontsize="medium")
         else:
             ax = self.axes[0]
             above = ax.get_title(loc="left")
@@ -59,8 +70,8 @@ class Sheet:
     def label(self, x: str = "", y: str = "") -> None:
         """One label for the x axes and one for the y axes of all panels."""
         if self.own and len(self.axes) > 1:
-            self.figure.supxlabel(x, fontsize="medium")
-            self.figure.supylabel(y, fontsize="medium")
+            self.place.supxlabel(x, fontsize="medium")
+            self.place.supylabel(y, fontsize="medium")
         else:
             for ax in self.axes:
                 ax.set_xlabel(x)
@@ -160,7 +171,7 @@ def panels(
     grid = figure.subplots(rows, columns, squeeze=False, **options).ravel()
     for unused in grid[count:]:
         unused.remove()
-    return Sheet(_root(figure), tuple(grid[:count]), True)
+    return Sheet(_root(figure), tuple(grid[:count]), True, figure)
 
 
 def _given(ax: Any, count: int) -> Sheet:
@@ -175,7 +186,8 @@ def _given(ax: Any, count: int) -> Sheet:
             "Expected as many axes as panels.",
             "Pass fig= (or nothing) for all panels, or choose fewer of them.",
         )
-    return Sheet(_root(found[0].get_figure()), tuple(found), False)
+    place = found[0].get_figure()
+    return Sheet(_root(place), tuple(found), False, place)
 
 
 def _root(figure: Any) -> Any:
@@ -255,7 +267,7 @@ def shortened(text: str, length: int = 24) -> str:
 
 def height_of_levels(count: int) -> float:
     """Height in inches of an axis with so many levels."""
-    return float(np.clip(0.22 * count + 0.9, 2.4, 10.0))
+    return float(np.clip(0.22 * count + 0.9, 2.4, 9.0))
 
 
 # --- choices ------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from lme.errors import DataError, FitError, GroupError
 from lme.inference.working import MixedFit
 from lme.report.plots import canvas, trellis
 from lme.report.plots.group_lines import LINES, GroupLines, default_x
+from lme.report.plots.unpooled import default_group
 from lme.report.plots.variables import ModelRows, sequence
 
 Codes = NDArray[np.intp]
@@ -50,7 +51,7 @@ def plot_fit(
         Variable along the axis; by default one whose effect differs between groups,
         else the first number of the fixed part, else its first factor.
     group : str, optional
-        The grouping factor; by default the first.
+        The grouping factor; by default that with most random-effects columns.
     levels : sequence, optional
         Levels that get a panel.
     lines : str or sequence of str
@@ -82,7 +83,7 @@ def plot_fit(
     known = list(fit.design.flist)
     if not known:
         raise FitError("The model has no grouping factor.", "Expected one.")
-    name = known[0] if group is None else group
+    name = default_group(fit) if group is None else group
     if name not in known:
         raise GroupError(name, known)
     names = canvas.chosen("lines", sequence("lines", lines), LINES) if lines else []
@@ -102,7 +103,10 @@ def plot_fit(
         )
         for k, i in enumerate(shown)
     ]
-    look = trellis.Look(found.x, fit.design.y_name, STYLES, along.levels)
+    name_of_y = fit.design.y_name
+    if fit.design.trials is not None:
+        name_of_y = f"proportion, {name_of_y}"
+    look = trellis.Look(found.x, name_of_y, STYLES, along.levels)
     note = ""
     if levels is None and len(shown) < len(every):
         note = f"{len(shown)} of {len(every):,} {name}, evenly by {order}"

@@ -15,7 +15,7 @@ from lme.formula.evaluation import Scope
 from lme.formula.predictors import FACTOR_MAKERS
 from lme.formula.syntax import Call, Name, Node, Number, variables_of
 from lme.formula.values import Factor, Matrix
-from lme.inference.prediction_rows import Rows, known_part, rows_of_data, rows_of_fit
+from lme.inference.prediction.rows import Rows, known_part, rows_of_data, rows_of_fit
 from lme.inference.working import MixedFit
 from lme.report.plots.unpooled import regressions
 from lme.report.plots.variables import ModelRows, Variable, means_by
@@ -145,6 +145,9 @@ class GroupLines:
         if self.along.is_factor:
             return np.arange(len(self.along.levels), dtype=float)
         values = self.along.values
+        recipe = self.fit.design.recipe
+        if recipe is not None and self.x in _coerced(recipe.formula.tree):
+            return np.unique(values)
         return np.linspace(values.min(), values.max(), _POINTS)
 
     def _typical(self, scope: Scope, levels: Codes, grid: Array) -> pd.DataFrame:
@@ -180,10 +183,11 @@ class GroupLines:
                     grid.size,
                 )
             if isinstance(value, Factor):
-                column = pd.Categorical.from_codes(
-                    column, list(value.levels), ordered=value.ordered
-                )
-            columns[name] = column
+                kind: Any = pd.CategoricalDtype(list(value.levels), value.ordered)
+                codes = column.astype(np.intp)
+                columns[name] = pd.Categorical.from_codes(codes, dtype=kind)
+            else:
+                columns[name] = column
         return pd.DataFrame(columns)
 
     def _levels_of_x(self, held: Any) -> Any:
@@ -256,7 +260,7 @@ def default_x(fit: MixedFit, rows: ModelRows, group: str) -> str:
         columns = [
             c for c in [*own, *fit.design.column_names] if c in fit.design.column_names
         ]
-        names = [c for c in columns if c != "(Intercept)"]
+        names = [c for c in columns if np.ptp(rows[c].values) > 0.0]
     else:
         bars = [b for b in recipe.formula.bars if b.group_name == group]
         nodes = [*(b.left for b in bars), *recipe.terms.nodes]
@@ -272,7 +276,7 @@ def default_x(fit: MixedFit, rows: ModelRows, group: str) -> str:
     if not names:
         raise OptionError(
             "The fixed part has no variable to draw lines along.",
-            "x= names one.",
+            "x= names a variable of the data.",
             "Use plot_ranef() for the groups, or plot_data() for the data.",
         )
     return names[0]

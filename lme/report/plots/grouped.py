@@ -126,8 +126,15 @@ def plot_data(
         return _trellis(found, *shown)
     parts = _panels(found)
     rows = [each for _, each in parts]
+    across = _across(len(parts))
     sheet = canvas.panels(
-        len(parts), ax=ax, fig=fig, size=_size(chosen, found, rows), sharex=True
+        len(parts),
+        ax=ax,
+        fig=fig,
+        size=_size(chosen, found, rows),
+        columns=across,
+        sharex=chosen != "qq",
+        sharey=chosen in ("lines", "points"),
     )
     for axes, (title, some) in zip(sheet.axes, parts, strict=True):
         inside = {use: each.part(some) for use, each in found.items()}
@@ -140,8 +147,10 @@ def plot_data(
             draw_cloud(axes, inside, joined=chosen == "lines", smooth=shown_smooth)
         if title:
             axes.set_title(title, fontsize="medium")
+    if len(parts) > 1:
+        _share_labels(sheet, across)
     if "color" in found:
-        canvas.legend_beside(sheet.axes[min(len(parts), 3) - 1], found["color"].name)
+        canvas.legend_beside(sheet.axes[across - 1], found["color"].name)
     return sheet.figure
 
 
@@ -184,25 +193,46 @@ def _panels(found: dict[str, Variable]) -> list[tuple[str, Any]]:
     if "panels" not in found:
         return [("", slice(None))]
     by = found["panels"]
+    name = by.name
     if len(by.levels) > trellis.MAX_PANELS:
         raise OptionError(
             f"panels={by.name!r} has {len(by.levels)} levels.",
             f"At most {trellis.MAX_PANELS} panels are drawn.",
         )
-    return [(level, by.codes == i) for i, level in enumerate(by.levels)]
+    return [(f"{name}: {level}", by.codes == i) for i, level in enumerate(by.levels)]
+
+
+def _across(count: int) -> int:
+    """Panels side by side."""
+    return count if count <= 3 else min(4, int(np.ceil(np.sqrt(count))))
+
+
+def _share_labels(sheet: canvas.Sheet, across: int) -> None:
+    """Names of the axes once for all panels, numbers below the last of each column."""
+    if not sheet.own:
+        return
+    first = sheet.axes[0]
+    x, y = first.get_xlabel(), first.get_ylabel()
+    for i, axes in enumerate(sheet.axes):
+        axes.set_xlabel("")
+        axes.set_ylabel("")
+        if i >= len(sheet.axes) - across:
+            axes.tick_params(axis="x", labelbottom=True)
+    sheet.label(x, y)
 
 
 def _size(
     kind: str, found: dict[str, Variable], rows: list[Any]
 ) -> tuple[float, float]:
-    across, down = min(len(rows), 3), -(-len(rows) // 3)
+    across = _across(len(rows))
+    down = -(-len(rows) // across)
     height = 3.9
     if kind == "dots":
         most = max(np.unique(found["group"].values[some]).size for some in rows)
         height = canvas.height_of_levels(most)
-    width = 6.4 if across == 1 else 1.2 + 3.1 * across
+    width = 6.4 if across == 1 else 1.2 + (3.1 if across < 4 else 2.3) * across
     if down > 1:
-        height = min(height, 2.6)
+        height = min(height, 2.2 if kind == "dots" else 2.8)
     return width + ("color" in found) * 1.2, min(height * down, 12.0)
 
 

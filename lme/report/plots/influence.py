@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import FitError, OptionError
-from lme.inference.influence_measures import Influence, RowInfluence
+from lme.inference.diagnostics.influence_measures import Influence, RowInfluence
 from lme.report.plots import canvas
 from lme.report.plots.variables import sequence
 

@@ -10,6 +10,7 @@ from scipy.special import ndtri
 
 from lme.errors import FormulaError, OptionError
 from lme.report.plots import canvas
+from lme.report.plots.trellis import MAX_PANELS
 from lme.report.plots.variables import (
     Variable,
     levels_of,
@@ -96,8 +97,13 @@ def plot_interaction(
     parts: list[tuple[str, Any]] = [("", slice(None))]
     if "panels" in found:
         by = found["panels"] = levels_of(found["panels"])
-        parts = [(level_, by.codes == i) for i, level_ in enumerate(by.levels)]
-    canvas.check_count("panels", len(parts))
+        name = by.name
+        parts = [(f"{name}: {each}", by.codes == i) for i, each in enumerate(by.levels)]
+        if len(parts) > MAX_PANELS:
+            raise OptionError(
+                f"panels={by.name!r} has {len(parts)} levels.",
+                f"At most {MAX_PANELS} panels are drawn.",
+            )
     across = min(len(parts), 3)
     traces = len(found["trace"].levels)
     size = (5.8 if across == 1 else 1.2 + 2.8 * across) + 1.3 * (traces <= 24)

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import OptionError, near
-from lme.inference.marginal_estimates import MarginalMeans
-from lme.inference.marginal_text import level_labels
+from lme.inference.marginal.estimation import MarginalMeans
+from lme.inference.marginal.wording import level_labels
 from lme.report.plots import canvas
 
 Array = NDArray[np.float64]
@@ -57,7 +57,10 @@ def plot_emmeans(
     """
     canvas.check_choice("kind", kind, KINDS)
     frame = means.to_frame()
-    labels = means.labels.copy()
+    # The frame has ratios where labels have differences.
+    labels = frame.iloc[:, : means.labels.shape[1]].set_axis(
+        means.labels.columns, axis=1
+    )
     outer = list(means.by)
     if kind == "interaction":
         inner = [name for name in labels.columns if name not in outer]
@@ -108,10 +111,12 @@ def plot_emmeans(
         part, names = frame.iloc[rows], labels.iloc[rows]
         if kind == "intervals":
             shown = names[[c for c in names.columns if c not in outer]]
-            _draw_intervals(panel, part, level_labels(shown), intervals)
+            _draw_intervals(panel, part, _names(shown), intervals)
             reference = _reference(means)
             if reference is not None:
                 panel.axvline(reference, color=canvas.MUTED, lw=1.0, gid="reference")
+            if reference == 1.0:
+                _logarithmic(panel)
         else:
             assert x is not None
             _draw_interaction(panel, part, names, x, color, intervals)
@@ -120,7 +125,8 @@ def plot_emmeans(
     what = f"{means.estimate_name}, {100 * means.level:.6g} % intervals"
     words = what if intervals else means.estimate_name
     if kind == "intervals":
-        sheet.label(words, "")
+        inner = [name for name in labels.columns if name not in outer]
+        sheet.label(words, "" if means.kind == "contrasts" else ", ".join(inner))
     else:
         sheet.label(str(x), words)
         if color is not None:
@@ -149,6 +155,13 @@ def _parts(labels: pd.DataFrame, by: list[str]) -> list[tuple[str, Any]]:
     ]
 
 
+def _names(labels: pd.DataFrame) -> list[str]:
+    """One text a row; a contrast needs no parentheses where it stands alone."""
+    if labels.shape[1] == 1 and not pd.api.types.is_numeric_dtype(labels.iloc[:, 0]):
+        return [str(each) for each in labels.iloc[:, 0]]
+    return level_labels(labels)
+
+
 def _title(by: list[str], key: tuple[Any, ...]) -> str:
     return ", ".join(
         f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {value}"
@@ -161,6 +174,16 @@ def _reference(means: MarginalMeans) -> float | None:
     if means.kind == "means":
         return None
     return 1.0 if means.estimate_name.endswith("ratio") else 0.0
+
+
+def _logarithmic(ax: Any) -> None:
+    """A logarithmic axis with plain numbers, on which a ratio and its inverse match."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _draw_intervals(

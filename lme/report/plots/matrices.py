@@ -29,29 +29,20 @@ def _crossproduct(name: str) -> Callable[[MixedFit], Any]:
 
 
 def _diagonal(fit: MixedFit) -> Any:
-    """``S``: standard deviations over sigma, ``Lambda = T S`` by rows of columns."""
-    blocks = _factor_blocks(fit)
-    return sparse.block_diag([np.diag(np.diag(block)) for block in blocks], "csc")
+    """``S``, the diagonal of Lambda."""
+    return sparse.diags_array(part(fit, "Lambda").diagonal()).tocoo()
 
 
 def _triangle(fit: MixedFit) -> Any:
-    """``T``: unit lower triangles with ``Lambda = T S``."""
-    found = []
-    for block in _factor_blocks(fit):
-        scale = np.where(np.diag(block) != 0.0, np.diag(block), 1.0)
-        unit = block / scale
-        np.fill_diagonal(unit, 1.0)
-        found.append(unit)
-    return sparse.block_diag(found, "csc")
-
-
-def _factor_blocks(fit: MixedFit) -> list[Array]:
-    """The factor of each level of each term."""
-    return [
-        np.asarray(block)
-        for block, term in zip(fit.lambdas, fit.design.terms, strict=True)
-        for _ in range(len(term.levels))
-    ]
+    """``T``, the unit lower triangle with ``Lambda = T S``."""
+    found = sparse.coo_array(part(fit, "Lambda"))
+    scale = found.diagonal()
+    rows, columns = found.coords
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.where(scale[columns] != 0.0, found.data / scale[columns], 0.0)
+    # A column of zeros says nothing of T: its diagonal is 1 all the same.
+    values = np.where(rows == columns, 1.0, values)
+    return sparse.coo_array((values, (rows, columns)), found.shape)
 
 
 MATRICES: dict[str, tuple[Callable[[MixedFit], Any], str]] = {
@@ -118,7 +109,10 @@ def plot_matrix(
     if max(rows, columns) > _CELLS:
         image = _shares(found)
         note = "share stored in each block"
-        options: dict[str, Any] = {"cmap": "Greys", "vmin": 0.0}
+        from matplotlib.colors import PowerNorm
+
+        # A few entries in a large block must not be white.
+        options: dict[str, Any] = {"cmap": "Greys", "norm": PowerNorm(0.4, 0.0, 1.0)}
     else:
         image, options = _cells(found, values)
         note = ""
@@ -155,9 +149,16 @@ def _cells(found: Any, values: bool) -> tuple[Array, dict[str, Any]]:
         return image, {"cmap": "Greys", "vmin": 0.0, "vmax": 1.2}
     image[rows, columns] = found.data
     size = float(np.abs(found.data).max(initial=0.0)) or 1.0
+    from matplotlib.colors import LinearSegmentedColormap
+
+    # Grey in the middle, because white is where nothing is stored.
+    shades = [canvas.FAINT, canvas.PALETTE[5], canvas.BLUE, "#08204a"]
     if (found.data >= 0.0).all():
-        return image, {"cmap": "cividis_r", "vmin": 0.0, "vmax": size}
-    return image, {"cmap": "PuOr", "vmin": -size, "vmax": size}
+        scale = LinearSegmentedColormap.from_list("entries", shades)
+        return image, {"cmap": scale, "vmin": 0.0, "vmax": size}
+    shades = ["#5c2700", canvas.RED, canvas.ORANGE, *shades]
+    scale = LinearSegmentedColormap.from_list("signed entries", shades)
+    return image, {"cmap": scale, "vmin": -size, "vmax": size}
 
 
 def _shares(found: Any) -> Array:

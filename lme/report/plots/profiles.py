@@ -11,9 +11,9 @@ from scipy.special import chdtri, ndtri
 
 from lme.errors import OptionError
 from lme.inference.coverage import check_level
-from lme.inference.curves import Curve
-from lme.inference.parameters import choose_parameters
-from lme.inference.profiles import Profile
+from lme.inference.profile.curves import Curve
+from lme.inference.profile.parameters import choose_parameters
+from lme.inference.profile.profiles import Profile
 from lme.report.plots import canvas
 
 Array = NDArray[np.float64]
@@ -63,6 +63,12 @@ def plot_profile(
     ------
     OptionError
         For unknown kinds and parameters.
+
+    Notes
+    -----
+    Profiles are of the deviance, and their middle is the maximum-likelihood estimate,
+    also for a REML fit. Joint regions are missing where an estimate is on its bound,
+    and where the profiles do not reach.
     """
     canvas.check_choice("kind", kind, KINDS)
     for level in levels:
@@ -105,12 +111,12 @@ def _draw_zeta(ax: Any, curve: Curve, levels: Sequence[float], absolute: bool) -
             ends = max(low, value[0]), min(high, value[-1])
             if np.isfinite(ends).all():
                 ax.hlines(z, *ends, color=canvas.RED, lw=0.9, gid="interval")
-            heights = [(low, 0.0, z), (high, 0.0, z)]
-        else:
-            heights = [(low, -z, 0.0), (high, 0.0, z)]
-        for end, bottom, top in heights:
-            if value[0] <= end <= value[-1]:
-                ax.vlines(end, bottom, top, color=canvas.RED, lw=0.9, gid="interval")
+        bottom = z if absolute else -z
+        # A limit that is a bound of the parameter is no crossing.
+        if curve.zeta[0] <= -z and np.isfinite(low):
+            ax.vlines(low, 0.0, bottom, color=canvas.RED, lw=0.9, gid="interval")
+        if curve.zeta[-1] >= z and np.isfinite(high):
+            ax.vlines(high, 0.0, z, color=canvas.RED, lw=0.9, gid="interval")
     ax.plot(value, shown, color=canvas.BLUE, linewidth=1.6, gid="profile")
     ax.plot(curve.estimate, 0.0, "o", color=canvas.INK, markersize=4, gid="estimate")
 
@@ -226,6 +232,6 @@ def _draw_pair(
     else:
         lines = [(along[first], along[second]), (across[first], across[second])]
         center = (profile[first].estimate, profile[second].estimate)
-    for (x, y), color in zip(lines, (canvas.RED, canvas.GREEN), strict=True):
-        ax.plot(x.to_numpy(), y.to_numpy(), color=color, linewidth=0.9, gid="trace")
+    for (a, b), color in zip(lines, (canvas.RED, canvas.GREEN), strict=True):
+        ax.plot(a.to_numpy(), b.to_numpy(), color=color, linewidth=0.9, gid="trace")
     ax.plot(*center, "o", color=canvas.INK, markersize=3, gid="estimate")

@@ -98,7 +98,7 @@ def plot_ranef(
             )
     if sheet.own:
         percent = f"{100 * level:.6g} %"
-        sheet.figure.supxlabel(
+        sheet.place.supxlabel(
             f"conditional mode, {percent} prediction interval", fontsize="medium"
         )
     return sheet.figure
@@ -169,13 +169,13 @@ def _sheet(
         columns=across,
         height_ratios=heights,
     )
-    kept = []
+    kept: list[Any] = []
     for i, columns in enumerate(shown.values()):
         row = sheet.axes[i * across : (i + 1) * across]
         kept += row[: len(columns)]
         for unused in row[len(columns) :]:
             unused.remove()
-    return Sheet(sheet.figure, tuple(kept), True)
+    return Sheet(sheet.figure, tuple(kept), True, sheet.place)
 
 
 def _draw_caterpillar(ax: Any, block: pd.DataFrame, name: str, named: bool) -> None:
@@ -198,7 +198,7 @@ def _draw_quantiles(ax: Any, block: pd.DataFrame) -> None:
     _intervals(ax, normal_quantiles(values.size), values, half)
 
 
-def _intervals(ax: Any, at: Array, values: Array, half: Array) -> None:
+def _intervals(ax: Any, at: Any, values: Array, half: Array) -> None:
     """Points with horizontal intervals."""
     count = values.size
     width = float(np.clip(60.0 / max(count, 1), 0.3, 1.6))
@@ -273,13 +273,14 @@ def _scatter(
                     fontsize=7,
                     color=canvas.MUTED,
                 )
+        panel.margins(0.09)
         panel.set_xlabel(first)
         panel.set_ylabel(second)
         if np.ptp(x) > 0 and np.ptp(y) > 0:
             r = float(np.corrcoef(x, y)[0, 1])
             panel.set_title(f"r of the modes = {r:.2f}", fontsize="small", loc="left")
-    if sheet.own and fig is None:
-        sheet.figure.suptitle(f"conditional modes by {able[0]}", fontsize="medium")
+    if sheet.own:
+        sheet.place.suptitle(f"conditional modes by {able[0]}", fontsize="medium")
     return sheet.figure
 
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from lme.errors import OptionError
 from lme.generalized import GLMMFit
-from lme.inference.assumptions import follows_rows
 from lme.inference.coverage import check_level
+from lme.inference.diagnostics.assumptions import follows_rows
+from lme.inference.diagnostics.residuals import residuals
 from lme.inference.modes import random_effects
-from lme.inference.residuals import residuals
 from lme.inference.working import MixedFit
 from lme.report.plots import canvas
 from lme.report.plots.clouds import add_smoother
@@ -283,18 +283,17 @@ def _values(
             # Modes of single rows would take up what is to be seen.
             kind = "marginal"
     values = residuals(fit, kind, type, scaled, standardize=standardize, seed=seed)
+    if type == "quantile":
+        words = ["quantile"] if kind == "conditional" else [kind, "quantile"]
+        return values, " ".join([*words, "residual"])
     words = [kind]
     if standardize is not None:
         words.append("standardized" if standardize == "leverage" else "whitened")
-    elif type == "quantile":
-        words.append("quantile")
     elif type not in (None, "response"):
         words.append(str(type))
     words.append("residual")
-    if scaled and type != "quantile":
+    if scaled and standardize is None:
         words.append("over sigma")
-    if scaled and type == "quantile":
-        words.append("(normal score)")
     return values, " ".join(words)
 
 
@@ -335,7 +334,7 @@ def _placed(
         new[order] = np.arange(order.size)
         levels = tuple(along.levels[i] for i in order)
         along = Variable(along.name, new[along.codes], levels)
-        place, distinct = along.values, np.arange(len(levels))
+        place, distinct = along.values, np.unique(along.values)
     few = distinct.size <= 25 or along.is_factor
     wanted = jitter if jitter is not None else few and place.size > 2 * distinct.size
     if wanted and distinct.size > 1:

@@ -11,7 +11,7 @@ from lme.errors import FitError, GroupError, OptionError
 from lme.inference.modes import random_effects
 from lme.inference.working import MixedFit
 from lme.report.plots import canvas
-from lme.report.plots.unpooled import Shrinkage, in_sight, shrinkage
+from lme.report.plots.unpooled import Shrinkage, default_group, in_sight, shrinkage
 from lme.report.plots.variables import sequence
 
 Array = NDArray[np.float64]
@@ -37,7 +37,7 @@ def plot_shrinkage(
     fit : Fit or GLMMFit
         An estimated model.
     group : str, optional
-        The grouping factor; by default the first.
+        The grouping factor; by default that with most random-effects columns.
     term : str or sequence of str, optional
         Random-effects columns; one is drawn along a line, two against each other, and
         more in pairs. By default all.
@@ -59,13 +59,14 @@ def plot_shrinkage(
     -----
     A black point is the estimate from the group alone (see `unpooled.shrinkage`), an
     arrow leads to its coefficient in the mixed model, blue, and the red diamond is the
-    population: the fixed effects. Groups that do not determine their coefficients have
-    no arrow. Estimates very far out are beyond the frame, and counted above it.
+    population: the fixed effects. Groups that do not determine their coefficients, or
+    whose estimates are infinite (counts that are all zero), have no arrow. Estimates
+    very far out are beyond the frame. Both are counted above it.
     """
     known = list(random_effects(fit))
     if not known:
         raise FitError("The model has no random effects.", "Expected some to draw.")
-    name = known[0] if group is None else group
+    name = default_group(fit) if group is None else group
     if name not in known:
         raise GroupError(name, known)
     found = shrinkage(fit, name)
@@ -91,8 +92,8 @@ def plot_shrinkage(
     for panel, (first, second) in zip(sheet.axes, pairs, strict=True):
         _against(panel, found, first, second, named)
     canvas.legend(sheet.axes[0])
-    if sheet.own and fig is None:
-        sheet.figure.suptitle(f"coefficients by {name}", fontsize="medium")
+    if sheet.own:
+        sheet.place.suptitle(f"coefficients by {name}", fontsize="medium")
     return sheet.figure
 
 
@@ -224,7 +225,9 @@ def _say(ax: Any, count: int, known: Any, beyond: Any) -> None:
     """What is not seen."""
     said = []
     if not known.all():
-        said.append(f"{int((~known).sum()):,} of {count:,} groups undetermined")
+        said.append(
+            f"{int((~known).sum()):,} of {count:,} groups undetermined or infinite"
+        )
     if beyond.any():
         said.append(f"{int(beyond.sum()):,} of {count:,} groups beyond the frame")
     if said:

@@ -24,7 +24,7 @@ from lme.report.plots.canvas import Sheet
 
 Array = NDArray[np.float64]
 
-MAX_PANELS = 48
+MAX_PANELS = 36
 _SHAPES = 0.4, 2.5
 """Least and greatest height of a panel over its width."""
 
@@ -94,8 +94,8 @@ def arrangement(count: int, shape: float) -> tuple[int, tuple[float, float]]:
     width = 9.0 if count > 4 else 2.0 + 1.9 * count
 
     def height(columns: int) -> float:
-        cell = (width - 0.9) / columns
-        return math.ceil(count / columns) * (cell * shape + 0.32) + 1.2
+        cell = (width - 0.75 - 0.1 * (columns - 1)) / columns
+        return math.ceil(count / columns) * (cell * shape + 0.36) + 0.95
 
     # As near to 4:3 as whole panels allow, without a nearly empty last row.
     def badness(columns: int) -> float:
@@ -170,9 +170,8 @@ def draw(
             axes.set_box_aspect(shape)
     if sheet.own:
         _show_ends(sheet, columns)
-    sheet.label(look.xlabel, look.ylabel)
-    sheet.note(note)
-    _key(sheet, look)
+    sheet.label(f"{look.xlabel}\n({note})" if note else look.xlabel, look.ylabel)
+    _key(sheet)
     return sheet
 
 
@@ -208,6 +207,8 @@ def _draw_one(axes: Any, panel: Panel, look: Look, count: int) -> None:
         axes.set_xticks(np.arange(len(look.xlevels)), look.xlevels, fontsize="small")
         if sum(map(len, look.xlevels)) > 14:
             axes.tick_params(axis="x", labelrotation=90)
+    else:
+        axes.locator_params(axis="x", nbins=3)
 
 
 def _show_ends(sheet: Sheet, columns: int) -> None:
@@ -217,16 +218,16 @@ def _show_ends(sheet: Sheet, columns: int) -> None:
         sheet.axes[i].tick_params(axis="x", labelbottom=True)
 
 
-def _key(sheet: Sheet, look: Look) -> None:
+def _key(sheet: Sheet) -> None:
     """A key to the lines, outside of the panels."""
     handles, labels = sheet.axes[0].get_legend_handles_labels()
     if len(handles) < 2:
         return
     if sheet.own and len(sheet.axes) > 1:
-        sheet.figure.legend(
+        sheet.place.legend(
             handles,
             labels,
-            loc="outside lower center",
+            loc="outside upper center",
             ncols=len(handles),
             frameon=False,
             fontsize="small",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lme.families.base import Family
 from lme.families.negative_binomial import NegativeBinomial
 from lme.generalized import GLMMFit
-from lme.inference.group_regression import (
+from lme.inference.measures.group_regression import (
     Regressions,
     groups_of,
     least_squares,
@@ -22,6 +22,9 @@ from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
 
+_BOUNDED = ("bernoulli", "binomial", "poisson", "negative binomial")
+_BOUND = 1e-6
+"""Distance of a mean to its bound that counts as none."""
 _FAR = 6.0
 """Interquartile ranges from the middle beyond which an estimate is out of sight."""
 
@@ -75,9 +78,33 @@ def shrinkage(fit: MixedFit, group: str) -> Shrinkage:
     Z = np.hstack([design.terms[k].values for k in own])
     found = regressions(fit, Z, held, group)
     beta = np.where(found.determined, found.beta, np.nan)
+    beta[_infinite(fit, found, group)] = np.nan
     return Shrinkage(
         pd.DataFrame(beta, modes.index, names), modes + fixed, fixed.iloc[0]
     )
+
+
+def default_group(fit: MixedFit) -> str:
+    """The factor with most random-effects columns that has not a level for each row."""
+    columns: dict[str, int] = {}
+    for term in fit.design.terms:
+        columns[term.group] = columns.get(term.group, 0) + len(term.columns)
+    sizes = {name: len(factor.levels) for name, factor in fit.design.flist.items()}
+    few = [name for name in columns if 2 * sizes[name] <= fit.design.nobs]
+    return max(few or list(columns), key=lambda name: columns[name])
+
+
+def _infinite(fit: MixedFit, found: Regressions, group: str) -> NDArray[np.bool_]:
+    """Levels whose estimates grew until the means reached their bound."""
+    factor = fit.design.flist[group]
+    count = len(factor.levels)
+    if not isinstance(fit, GLMMFit) or fit.family.name not in _BOUNDED:
+        return np.zeros(count, dtype=bool)
+    mean = fit.family.mean(found.eta)
+    if fit.family.name in ("bernoulli", "binomial"):
+        mean = np.minimum(mean, 1.0 - mean)
+    at_bound = ~(mean > _BOUND)
+    return np.bincount(factor.codes, at_bound, count) > 0
 
 
 def regressions(fit: MixedFit, X: Array, held: Array, group: str) -> Regressions:

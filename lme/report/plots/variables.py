@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,10 +135,10 @@ def read_request(formula: Any, most: int = 1) -> Request:
         raise FormulaError(
             f"{formula!r} has no response.", f"Expected a formula such as {example!r}."
         )
-    left, right = tree.args[0], unwrap(tree.args[1])
-    behind: Node | None = None
-    if isinstance(right, Call) and is_operator(right, "|"):
-        right, behind = unwrap(right.args[0]), right.args[1]
+    left, whole = tree.args[0], unwrap(tree.args[1])
+    right, behind = whole, None
+    if isinstance(whole, Call) and is_operator(whole, "|"):
+        right, behind = unwrap(whole.args[0]), whole.args[1]
     parts: list[Node] = [right]
     if most > 1 and isinstance(right, Call) and is_operator(right, "+", "*", ":"):
         parts = [unwrap(each) for each in right.args]
@@ -174,12 +174,14 @@ def read_variables(
         The formula, for messages.
     """
     scope = Scope(Table(data), {}, {}, True, text)
-    nodes = {
-        use: parse(node) if isinstance(node, str) else node
-        for use, node in wanted.items()
-        if node is not None
-    }
-    check_names([leaf for node in nodes.values() for leaf in leaves(node)], scope)
+    nodes = {}
+    for use, node in wanted.items():
+        if node is None:
+            continue
+        nodes[use] = parse(node) if isinstance(node, str) else node
+        # Positions count in the text that the expression stands in.
+        where = node if isinstance(node, str) else text
+        check_names(list(leaves(nodes[use])), replace(scope, text=where))
     values = {use: scope.value(node) for use, node in nodes.items()}
     lost = np.zeros(scope.table.nrow, dtype=bool)
     for value in values.values():
@@ -261,8 +263,9 @@ class ModelRows:
             factor = design.flist[text]
             return Variable(text, factor.codes.astype(float), tuple(factor.levels))
         if scope is not None and (text in scope.table or text not in self.names()):
-            node = parse(f"`{text}`" if text in scope.table else text)
-            check_names(list(leaves(node)), scope)
+            expression = f"`{text}`" if text in scope.table else text
+            node = parse(expression)
+            check_names(list(leaves(node)), replace(scope, text=expression))
             return variable(text, take(scope.value(node), self.positions(scope)))
         if text in design.column_names:
             return Variable(text, design.X[:, design.column_names.index(text)])
@@ -288,7 +291,8 @@ def means_by(codes: Codes, values: Array, count: int) -> Array:
     """Mean of the values of each level; NaN for a level without rows."""
     sizes = np.bincount(codes, minlength=count)
     sums = np.bincount(codes, values, minlength=count)
-    return np.divide(sums, sizes, out=np.full(count, np.nan), where=sizes > 0)
+    empty = np.full(count, np.nan)
+    return np.asarray(np.divide(sums, sizes, out=empty, where=sizes > 0))
 
 
 def sequence(option: str, value: Any) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lme.inference.group_fits import WithinGroupFits
+from lme.inference.measures.group_fits import WithinGroupFits
 from lme.report.plots import canvas
 from lme.report.plots.unpooled import in_sight
 from lme.report.plots.variables import sequence
@@ -93,5 +93,5 @@ def plot_within_groups(
         words = f"{100 * level:.6g} % intervals" + (
             f", {spread}" if fits.has_scale else ""
         )
-        sheet.figure.supxlabel(f"{words}; line: mean", fontsize="medium")
+        sheet.place.supxlabel(f"{words}; line: mean", fontsize="medium")
     return sheet.figure

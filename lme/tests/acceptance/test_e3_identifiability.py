@@ -56,7 +56,9 @@ def test_41_an_empty_cell():
     assert many["NumDF"].sum() == single["NumDF"].sum() == 4
     # Both test the same four-dimensional space.
     joint = crossed.contrast(np.eye(5)[1:], joint=True, ddf="z")
-    assert joint["F value"].iloc[0] == pytest.approx(single["F value"].iloc[0], rel=1e-6)
+    assert joint["F value"].iloc[0] == pytest.approx(
+        single["F value"].iloc[0], rel=1e-6
+    )
 
 
 def test_42_dropped_columns_in_new_data(aliased):

@@ -1,0 +1,1 @@
+"""Replicates of a fit, drawn, refitted and summarised."""

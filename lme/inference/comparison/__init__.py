@@ -1,0 +1,1 @@
+"""Models beside one another: likelihood ratios, nesting, deletion, conditional AIC."""

@@ -1,0 +1,1 @@
+"""Residuals, leverage, influence, and a report on assumptions."""

@@ -1,0 +1,1 @@
+"""Tests of the fixed effects: hypotheses, degrees of freedom, tables of terms."""

@@ -1,0 +1,1 @@
+"""Estimated marginal means, contrasts between them, and trends."""

@@ -1,0 +1,1 @@
+"""Shares of variance, collinearity, and regressions within groups."""

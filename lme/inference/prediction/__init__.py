@@ -1,0 +1,1 @@
+"""Rows of the fit and new ones: means, intervals, simulated responses."""

@@ -1,0 +1,1 @@
+"""Profile likelihoods, and the intervals that come from them."""

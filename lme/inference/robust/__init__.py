@@ -1,0 +1,1 @@
+"""Covariances of the fixed effects that are robust to a wrong model of the rows."""
