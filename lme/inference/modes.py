@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,12 @@ class RandomEffects(Mapping[str, pd.DataFrame]):
             for name, frame in self.frames.items()
         )
         return "".join(blocks)
+
+    def plot(self, **options: Any) -> Any:
+        """Caterpillars, quantiles or scatters; see `lme.report.plots.plot_ranef`."""
+        from lme.report.plots import plot_ranef
+
+        return plot_ranef(self, **options)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a level and column, as lme4's ``as.data.frame(ranef(m))``.

@@ -248,6 +248,12 @@ class WithinGroupFits:
         values = {key: frame.to_numpy().ravel() for key, frame in columns.items()}
         return pd.DataFrame(values, index)
 
+    def plot(self, **options: Any) -> Any:
+        """Intervals by group; see `lme.report.plots.plot_within_groups`."""
+        from lme.report.plots import plot_within_groups
+
+        return plot_within_groups(self, **options)
+
     # --- rows -----------------------------------------------------------------------
 
     def _means(self) -> Array:

@@ -217,6 +217,12 @@ class Profile(Mapping[str, Curve]):
             else pd.DataFrame(columns=columns)
         )
 
+    def plot(self, **options: Any) -> Any:
+        """Zeta, densities or pairs; see `lme.report.plots.plot_profile`."""
+        from lme.report.plots import plot_profile
+
+        return plot_profile(self, **options)
+
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         frame = self.confint()
         estimates = pd.Series([curve.estimate for curve in self.curves])

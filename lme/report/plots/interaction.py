@@ -70,7 +70,7 @@ def plot_interaction(
     >>> oats = lme.datasets.load("oats")
     >>> figure = plot_interaction("yield ~ nitrogen * variety", oats)
     >>> [line.get_label() for line in figure.axes[0].lines]
-    ['Golden Rain', 'Marvellous', 'Victory']
+    ['Golden.rain', 'Marvellous', 'Victory']
     """
     canvas.check_choice("interval", interval, INTERVALS)
     if not 0.0 < level < 1.0:

@@ -22,7 +22,7 @@ from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
 
-_BOUNDED = ("bernoulli", "binomial", "poisson", "negative binomial")
+_BOUNDED = ("bernoulli", "binomial", "poisson", "negative_binomial")
 _BOUND = 1e-6
 """Distance of a mean to its bound that counts as none."""
 _FAR = 6.0
