@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lme.convergence import Verdict, judge
 from lme.engine import lmm
-from lme.engine.lmm import Criterion, Evaluation
+from lme.engine.lmm import Criterion, Evaluation, Problem
 from lme.engine.structured import StructuredCriterion, StructuredEvaluation
 from lme.engine.threads import suited_threads
 from lme.errors import (
@@ -154,10 +154,7 @@ def estimate(
         raise TypeError("The design has no residual structure.")
     began = time.perf_counter()
     structure = composition(design)
-    prior = design.residual.weights
-    base = lmm.build(
-        design.y, X, engine_terms(design), weights=prior, offset=design.offset
-    )
+    base = _base(design, X)
     check_scale(base.largest_residual, base.largest_response)
     criterion = StructuredCriterion(
         base, structure, options["kernel"], reml, options["sigma"]
@@ -175,11 +172,8 @@ def estimate(
     criterion.kernel.load(problem.cross)
     inner = Criterion(problem, criterion.kernel, reml, options["sigma"])
     at = inner.evaluate(criterion.final_theta(final.theta))
-    weights = prior
-    if structure.variances and problem.sqrt_weights is not None:
-        weights = problem.sqrt_weights**2
     return Whitened(
-        replace(design, weights=weights),
+        _weighted(design, structure, problem),
         inner,
         at,
         _estimated(design.residual.text, structure, final.theta),
@@ -187,6 +181,50 @@ def estimate(
         _trace(criterion, outcome),
         notes,
     )
+
+
+def _weighted(design: Design, structure: Composition, problem: Problem) -> Design:
+    """The design with the variances of a whitened problem among its weights."""
+    if structure.variances and problem.sqrt_weights is not None:
+        return replace(design, weights=problem.sqrt_weights**2)
+    return design
+
+
+def whitened_at(
+    design: Design, X: Array, phi: Array
+) -> tuple[Design, Problem, ResidualEstimate]:
+    """Design, whitened problem and structure at known residual parameters.
+
+    Parameters
+    ----------
+    design : Design
+        With a residual structure.
+    X : (n, p) array
+        Fixed-effects columns that are kept.
+    phi : (m,) array
+
+    Raises
+    ------
+    ValueError
+        If phi is out of reach.
+    """
+    if design.residual is None:
+        raise TypeError("The design has no residual structure.")
+    structure = composition(design)
+    base = _base(design, X)
+    # The kernel and the criterion do not matter here.
+    criterion = StructuredCriterion(base, structure, "auto", reml=False)
+    problem = criterion.final_problem(phi)
+    estimated = _estimated(design.residual.text, structure, phi)
+    return _weighted(design, structure, problem), problem, estimated
+
+
+def _base(design: Design, X: Array) -> Problem:
+    """The problem without the structure, by the prior weights."""
+    if design.residual is None:
+        raise TypeError("The design has no residual structure.")
+    weights, terms = design.residual.weights, engine_terms(design)
+    return lmm.build(design.y, X, terms, weights=weights, offset=design.offset)
 
 
 def _search(

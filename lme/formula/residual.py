@@ -116,6 +116,12 @@ class ResidualTerm:
     codes: Codes = field(repr=False)
 
     @property
+    def nodes(self) -> list[Node]:
+        """The variables that it takes from the data."""
+        own = [] if self.node is None else [self.node]
+        return own if self.grouping is None else [*own, *leaves(self.grouping.node)]
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Levels of the grouping; empty without one."""
         return () if self.grouping is None else self.grouping.levels

@@ -46,6 +46,7 @@ def without_rows(fit: MixedFit) -> MixedFit:
         X=np.zeros((0, len(design.column_names))),
         offset=None,
         weights=None,
+        residual=None,
         trials=None,
         terms=terms,
         index=pd.RangeIndex(n),

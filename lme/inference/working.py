@@ -87,6 +87,12 @@ def conditional_covariance(fit: MixedFit) -> tuple[Array, ...]:
 
 def factors(fit: MixedFit) -> dict[str, Any]:
     """Sparse matrices of the least-squares problem; see `penalized_system`."""
+    if not isinstance(fit, GLMMFit) and fit.problem.chain is not None:
+        raise FitError(
+            "The matrices of the least-squares problem are those of weighted rows.",
+            "With a residual correlation its rows are sums of rows of the data.",
+            "result.fit_record.problem has the whitened columns and cross-products.",
+        )
     levels = [len(term.levels) for term in fit.design.terms]
     Zt: Any = fit.design.Zt
     return penalized_system(Zt, fit.lambdas, levels, fit.X, root_weights(fit))

@@ -85,6 +85,7 @@ def describe(
             "beta": fit.beta,
             "sigma": fit.sigma,
             "extra": fit.extra if isinstance(fit, GLMMFit) else None,
+            "residual": _residual(fit),
             "objective": fit.objective,
         },
         "verdict": _verdict(fit),
@@ -98,6 +99,13 @@ def describe(
             for note in fit.warnings[len(design.warnings) :]
         ],
     }
+
+
+def _residual(fit: MixedFit) -> Any:
+    """Parameters of a residual structure, on the scale of the search."""
+    return (
+        None if isinstance(fit, GLMMFit) or fit.residual is None else fit.residual.phi
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -26,6 +26,7 @@ from lme.persistence.document import Reader
 from lme.preparation import check_sigma, engine_terms, keep_columns
 from lme.search import Trace, control_from
 from lme.starting import check_quadrature
+from lme.whitened import composition, whitened_at
 
 Array = NDArray[np.float64]
 
@@ -49,6 +50,12 @@ def record_at(stored: Reader, design: Design, family: Family | None) -> MixedFit
     """
     X, kept, _ = keep_columns(design, "drop")
     terms = engine_terms(design)
+    if family is None and design.residual is not None:
+        phi = stored.part("estimates").vector("residual")
+        if phi.size != composition(design).size:
+            raise stored.wrong("residual", "parameters of the residual structure")
+        whole, problem, residual = whitened_at(design, X, phi)
+        return replace(_linear(stored, whole, problem, kept), residual=residual)
     if family is None:
         problem = lmm.build(
             design.y, X, terms, weights=design.weights, offset=design.offset
@@ -66,13 +73,14 @@ def _linear(
     wishes = stored.part("fit")
     sigma = check_sigma(wishes.number("sigma") if wishes.has("sigma") else None)
     asked = wishes.text("kernel")
-    verdict = _verdict(stored, problem.template.size)
+    estimates = stored.part("estimates")
+    extra = estimates.vector("residual").size if estimates.has("residual") else 0
+    verdict = _verdict(stored, extra + problem.template.size)
     try:
         kernel, _ = choose(problem.cross, verdict.kernel)
     except OptionError:  # made where CHOLMOD was installed
         kernel, _ = choose(problem.cross, "auto")
     criterion = Criterion(problem, kernel, wishes.flag("reml"), sigma)
-    estimates = stored.part("estimates")
     theta = estimates.vector("theta", problem.template.size)
     estimates.vector("beta", problem.p)
     at = criterion.evaluate(problem.template.internal(theta), gradient=False)

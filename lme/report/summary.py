@@ -16,6 +16,7 @@ from lme.inference.coverage import check_alpha, check_digits
 from lme.inference.diagnostics.residuals import scaled_quantiles
 from lme.inference.hypotheses import wald
 from lme.inference.hypotheses.ddf import Denominator
+from lme.inference.residual_structure import structure_frame, structure_text
 from lme.inference.robust.sandwich import Sandwich
 from lme.inference.text import abbreviate, number, p_value
 from lme.inference.working import MixedFit
@@ -96,6 +97,7 @@ def summarize(
             aligns="rrrrr",
         ),
         _components(fit, digits),
+        *_structure(fit),
         _coefficients(fit, alpha, cov_type, ddf),
     ]
     p = fit.beta.size
@@ -178,6 +180,21 @@ def _components(fit: MixedFit, digits: int) -> Any:
         f"Random effects ({estimates.row_count(fit)} observations; levels: {levels}):"
     )
     return simple_table(rows, header, title=name, aligns="ll" + "r" * (len(header) - 2))
+
+
+def _structure(fit: MixedFit) -> list[Any]:
+    """The parameters of a residual structure."""
+    text = structure_text(fit)
+    if not text:
+        return []
+    title = f"Residual structure {text}; sigma {number(fit.sigma)}:"
+    frame = structure_frame(fit)
+    if frame.empty:
+        return [simple_table([["nothing estimated"]], title=title)]
+    rows = [[term, name, number(v)] for term, name, v in frame.to_numpy()]
+    return [
+        simple_table(rows, ["", "Parameter", "Estimate"], title=title, aligns="llr")
+    ]
 
 
 def coefficient_cells(

@@ -37,7 +37,7 @@ class Diagnostics(Contract):
         kind : {"conditional", "marginal", "random"}
             Of the fitted values with random effects, of those without, or the
             difference.
-        type : {"response", "pearson", "deviance", "working", "quantile"}, optional
+        type : {"response", "pearson", "deviance", "working", "quantile", "normalized"}
             By default "response", and "deviance" for a generalized model.
         scaled : bool
             Divide by sigma, or by the root of a dispersion that is estimated.

@@ -14,6 +14,7 @@ from lme.formula.arrays import response_of
 from lme.inference import estimates
 from lme.inference.diagnostics import residuals
 from lme.inference.hypotheses import terms, wald
+from lme.inference.residual_structure import structure_frame
 from lme.results.contract import recorded
 from lme.results.many import ManyFits, fit_columns, is_matrix
 from lme.results.mixed import MixedResults, MixedResultsWrapper
@@ -71,6 +72,14 @@ class LMMResults(MixedResults):
 
     reml = recorded("reml", "Whether the restricted likelihood was maximized.")
     sigma = recorded("sigma", "Residual standard deviation.")
+
+    @property
+    def residual_structure(self) -> pd.DataFrame:
+        """Parameters of the residual structure; empty without one.
+
+        See `lme.inference.residual_structure.structure_frame`.
+        """
+        return structure_frame(self.fit_record)
 
     @property
     def deviance(self) -> float:

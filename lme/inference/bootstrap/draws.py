@@ -33,6 +33,7 @@ from lme.inference.bootstrap.refitting import (
 )
 from lme.inference.prediction import simulation
 from lme.inference.prediction.simulation import Mechanism
+from lme.inference.residual_structure import refuse_structured
 from lme.inference.working import MixedFit
 from lme.preparation import check_scale, engine_terms
 from lme.search import control_from
@@ -91,6 +92,8 @@ def check_task(fit: MixedFit, kind: Any, re_form: Any, groups: Any, seed: Any) -
             f"The kinds of bootstrap are {', '.join(KINDS)}.",
             near(str(kind), KINDS),
         )
+    if kind != "parametric":
+        refuse_structured(fit, f"bootstrap(kind={kind!r})", "Use kind='parametric'.")
     if groups is not None and kind != "groups":
         raise OptionError(
             f"groups={groups!r} has no meaning with kind={kind!r}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,8 +16,8 @@ from lme.engine.choice import choose
 from lme.engine.lmm import Criterion, Evaluation
 from lme.engine.threads import suited_threads
 from lme.engine.warm import Known, first_points
-from lme.errors import LMEError
-from lme.fit import Fit
+from lme.errors import LMEError, LMEWarning
+from lme.fit import Fit, refit
 from lme.generalized import GLMMFit
 from lme.inference.working import MixedFit
 from lme.preparation import check_scale, polish, settle_zeros
@@ -65,6 +66,8 @@ def refit_many(
             return refit_generalized(replace(fit, problem=problem), warm=warm)
 
         return _each(fit, Y, one, tick)
+    if fit.residual is not None:
+        return _each(fit, Y, lambda _, y: _refit_structured(fit, y), tick)
     if batched.plan(fit.problem) is None:
         return _refit_linear(fit, Y, warm, tick)
     start = fit.problem.template.internal(fit.theta) if warm else None
@@ -128,6 +131,23 @@ def _refit_linear(fit: Fit, Y: Array, warm: bool, tick: Tick) -> Refits:
             return search_linear(criterion, begin, control, known[i] if known else None)
 
         return _each(fit, Y, one, tick)
+
+
+def _refit_structured(fit: Fit, y: Array) -> Refits:
+    """A whole fit, because the residual structure is estimated again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LMEWarning)
+        again = refit(fit, y)
+    return one_refit(
+        again.problem.template.internal(again.theta),
+        again.theta,
+        again.beta,
+        again.sigma,
+        again.objective,
+        again.ldL2,
+        again.convergence.converged,
+        again.convergence.evaluations,
+    )
 
 
 def _tolerance(fit: Fit, control: Control) -> float:

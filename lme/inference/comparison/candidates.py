@@ -111,6 +111,8 @@ class Candidate:
         The record of a mixed model.
     known_sigma : float or None
         Residual standard deviation, where it was given.
+    residual : tuple of str
+        Terms of a residual structure; `weights` are the prior ones.
     """
 
     formula: str
@@ -129,6 +131,7 @@ class Candidate:
     extra: float = 0.0
     fit: MixedFit | None = field(default=None, repr=False)
     known_sigma: float | None = None
+    residual: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -196,6 +199,8 @@ def _mixed(fit: MixedFit) -> Candidate:
     else:
         family, extra = resolve("gaussian"), 2.0 * math.log(fit.sigma)
         known = fit.known_sigma
+    structure = design.residual
+    weights = design.weights if structure is None else structure.weights
     return Candidate(
         formula=design.expanded,
         y=design.y,
@@ -203,7 +208,7 @@ def _mixed(fit: MixedFit) -> Candidate:
         X=fit.X,
         names=tuple(coefficient_names(fit)),
         offset=np.zeros(n) if design.offset is None else design.offset,
-        weights=np.ones(n) if design.weights is None else design.weights,
+        weights=np.ones(n) if weights is None else weights,
         family=family,
         components=components(fit),
         objective=fit.objective,
@@ -213,6 +218,7 @@ def _mixed(fit: MixedFit) -> Candidate:
         extra=extra,
         fit=fit,
         known_sigma=known,
+        residual=() if structure is None else tuple(t.text for t in structure.terms),
     )
 
 
@@ -225,6 +231,12 @@ def components(fit: MixedFit) -> tuple[Component, ...]:
     for term, slot in zip(terms, template.slots, strict=True):
         block = lambdas[slot.factor][slot.columns, slot.columns]
         factor = fit.problem.factors[slot.factor]
+        values = factor.values[:, slot.columns]
+        if fit.design.residual is not None:
+            # Columns before the structure, which another model has not.
+            prior = fit.design.residual.weights
+            values = term.values @ slot.basis
+            values = values if prior is None else values * np.sqrt(prior)[:, None]
         found.append(
             Component(
                 text=term_text(term.columns, term.group, term.structure),
@@ -232,7 +244,7 @@ def components(fit: MixedFit) -> tuple[Component, ...]:
                 columns=term.columns,
                 codes=factor.codes,
                 levels=factor.levels,
-                values=factor.values[:, slot.columns],
+                values=values,
                 basis=slot.basis,
                 structure=term.structure,
                 kind=slot.structure,
@@ -296,6 +308,12 @@ def _without_effects(result: Any, model: Any) -> Candidate:
 
 def without_random_effects(one: Candidate) -> Candidate:
     """The model that is left when all its variances are zero, by its criterion."""
+    if one.residual:
+        raise FitError(
+            f"The residual structure {' + '.join(one.residual)} would be alone.",
+            "lme fits it beside random effects.",
+            "Test the random effects in the model without the structure.",
+        )
     found = estimated(one.family, one.y, one.X, one.offset, one.weights)
     free = one.family.extra is not None and one.known_sigma is None
     plain = replace(

@@ -19,7 +19,7 @@ from lme.errors import FitError, LMEWarning
 from lme.fit import Fit
 from lme.generalized import GLMMFit
 from lme.generalized import refit as refit_glmm
-from lme.inference.diagnostics.leverage import held, leverage
+from lme.inference.diagnostics.leverage import effective_coefficients, held
 from lme.inference.hypotheses.directions import evaluated
 from lme.inference.hypotheses.satterthwaite import directions, hessian
 from lme.inference.working import MixedFit, log_extra
@@ -109,7 +109,7 @@ def conditional_aic(fit: MixedFit, *, refit: bool = False) -> ConditionalAIC:
     loglik = -0.5 * fit.mu.size * math.log(2.0 * math.pi * fit.sigma**2)
     loglik += 0.5 * fit.problem.log_weights - 0.5 * fit.wrss / fit.sigma**2
     correction = _correction(fit)
-    df = float(leverage(fit).sum()) + correction + float(fit.known_sigma is None)
+    df = effective_coefficients(fit) + correction + float(fit.known_sigma is None)
     return ConditionalAIC(
         2.0 * (df - loglik),
         loglik,
@@ -179,7 +179,7 @@ def _generalized(fit: GLMMFit, refit: bool) -> ConditionalAIC:
     family, problem = fit.family, fit.problem
     extra = log_extra(fit)
     loglik = float(np.sum(family.loglik(problem.y, problem.weights, fit.mu, extra)))
-    known = float(leverage(fit).sum())
+    known = effective_coefficients(fit)
     correction, method = math.nan, _UNCOUNTED
     if refit:
         total = _steinian(fit)

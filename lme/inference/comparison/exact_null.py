@@ -72,6 +72,12 @@ def spectrum(small: Candidate, large: Candidate, nested: Nesting) -> Spectrum:
             "The exact test is for linear mixed models.",
             "Use test='boot'.",
         )
+    if large.residual:
+        raise FitError(
+            f"The models have the residual structure {' + '.join(large.residual)}.",
+            "The exact test is for independent residuals of one variance.",
+            "Use test='boot'.",
+        )
     if large.known_sigma is not None:
         raise FitError(
             "The models have a known sigma.",

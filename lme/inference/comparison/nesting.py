@@ -80,6 +80,9 @@ def nesting(small: Candidate, large: Candidate) -> Nesting:
         Of the same response.
     """
     reason = _means(small, large)
+    lost = [term for term in small.residual if term not in large.residual]
+    if lost:
+        reason = f"the residual structure {lost[0]} is not in the larger model"
     if large.known_sigma not in (None, small.known_sigma):
         reason = "sigma is known in the larger model, and not the same in the smaller"
     if reason:

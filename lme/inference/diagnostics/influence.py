@@ -17,6 +17,7 @@ from lme.inference.diagnostics.leverage import held
 from lme.inference.diagnostics.residuals import residuals
 from lme.inference.diagnostics.row_deletion import delete_rows
 from lme.inference.diagnostics.unit_deletion import Estimates, delete_units, refits_of
+from lme.inference.residual_structure import refuse_correlated
 from lme.inference.working import MixedFit
 
 __all__ = ["Influence", "RowInfluence", "influence"]
@@ -75,6 +76,7 @@ def influence(
     Belsley, Kuh and Welsch (1980), Regression diagnostics. Loy and Hofmann (2014),
     HLMdiag, Journal of Statistical Software 56(5).
     """
+    refuse_correlated(fit, "The influence of rows and groups")
     if method is not None and method not in METHODS:
         raise OptionError(
             f"method={method!r} is not known.",

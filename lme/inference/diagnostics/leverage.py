@@ -21,6 +21,7 @@ from lme.engine.kernel import Kernel
 from lme.engine.lmm import Problem
 from lme.errors import FitError
 from lme.generalized import GLMMFit
+from lme.inference.residual_structure import refuse_correlated
 from lme.inference.working import MixedFit, log_extra
 from lme.preparation import engine_terms
 
@@ -207,5 +208,13 @@ def leverage(fit: MixedFit) -> Array:
     Demidenko and Stukel (2005), Influence analysis for linear mixed-effects models,
     Statistics in Medicine 24:893, doi:10.1002/sim.1974.
     """
+    refuse_correlated(fit, "The leverage of a row")
     found = held(fit)
     return np.asarray(found.random + found.fixed)
+
+
+def effective_coefficients(fit: MixedFit) -> float:
+    """Trace of the hat matrix: fixed and random coefficients, as far as free."""
+    # Whitening correlated residuals leaves the trace as it is.
+    found = held(fit)
+    return float((found.random + found.fixed).sum())

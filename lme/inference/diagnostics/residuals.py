@@ -20,7 +20,7 @@ from lme.inference.working import MixedFit, log_extra
 Array = NDArray[np.float64]
 
 KINDS = ("conditional", "marginal", "random")
-TYPES = ("response", "pearson", "deviance", "working", "quantile")
+TYPES = ("response", "pearson", "deviance", "working", "quantile", "normalized")
 STANDARDS = ("leverage", "cholesky")
 
 
@@ -43,7 +43,7 @@ def residuals(
     kind : {"conditional", "marginal", "random"}
         Of the fitted values with random effects; of those without (zero instead of the
         modes); or the difference that the random effects make.
-    type : {"response", "pearson", "deviance", "working", "quantile"}, optional
+    type : {"response", "pearson", "deviance", "working", "quantile", "normalized"}
         By default "response" for a linear model and "deviance" for a generalized one
         ("working" for ``kind="random"``).
     scaled : bool
@@ -72,8 +72,10 @@ def residuals(
     Notes
     -----
     Linear model: ``y - mu``, ``y - offset - X beta`` and ``Z b``; "pearson" and
-    "deviance" are these times the root of the prior weights, and "working" is
-    "response".
+    "deviance" are these times the root of the weights (prior weights, and estimated
+    variances of a residual structure), and "working" is "response". "normalized" are
+    "pearson" over sigma, freed from the correlation of a residual structure, as nlme's:
+    independent and of variance 1 under the model.
 
     Generalized model, with ``mu`` at the modes or at random effects of zero (the mean
     of a group in the middle, not the mean over groups): ``y - mu``; ``(y - mu)
@@ -108,7 +110,7 @@ def residuals(
         values = _generalized(fit, kind, type)
     else:
         values = _linear(fit, kind, type or "response")
-    return values / _scale(fit) if scaled else values
+    return values / _scale(fit) if scaled and type != "normalized" else values
 
 
 def normal_scores(ranks: Array) -> Array:
@@ -125,6 +127,8 @@ def _linear(fit: Fit, kind: str, type: str) -> Array:
         offset = 0.0 if design.offset is None else design.offset
         fixed = offset + fit.X @ fit.beta
         values = design.y - fixed if kind == "marginal" else fit.mu - fixed
+    if type == "normalized":
+        return fit.problem.whiten(values) / _scale(fit)
     if type in ("pearson", "deviance") and design.weights is not None:
         values = values * np.sqrt(design.weights)
     return values
@@ -139,6 +143,12 @@ def generalized_residuals(
 
 def _generalized(fit: GLMMFit, kind: str, type: str | None) -> Array:
     """Residuals of a generalized model, not scaled."""
+    if type == "normalized":
+        raise OptionError(
+            "Normalized residuals were asked of a generalized model.",
+            "They are those of a linear one.",
+            "Use type='pearson'.",
+        )
     y, weights, family = fit.design.y, fit.design.weights, fit.family
     mu, eta = fit.mu, fit.eta
     if kind != "conditional":
@@ -206,8 +216,8 @@ def whitened(fit: Fit) -> Array:
     """
     problem, template = fit.problem, fit.problem.template
     lambdas = template.lambdas(template.internal(fit.theta))
-    values = _linear(fit, "marginal", "pearson")
-    return whiten(problem.factors, lambdas, values) / _scale(fit)
+    values = _linear(fit, "marginal", "normalized")
+    return whiten(problem.factors, lambdas, values)
 
 
 def scaled_quantiles(fit: MixedFit) -> Array:

@@ -17,6 +17,7 @@ from lme.formula.response import row_argument
 from lme.formula.selection import select_random
 from lme.formula.table import Table
 from lme.formula.values import as_double
+from lme.inference.residual_structure import new_variances
 from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
@@ -240,6 +241,9 @@ def refuse_weights(weights: Any) -> None:
 def new_weights(fit: MixedFit, table: Table, given: Any) -> Array | None:
     """Weights of new observations: given, the trials of the response, or ones.
 
+    With a residual structure they are one over the estimated relative variances, times
+    what is given.
+
     Raises
     ------
     DataError
@@ -254,8 +258,10 @@ def new_weights(fit: MixedFit, table: Table, given: Any) -> Array | None:
                 f"weights has {bad} values that are not positive.",
                 "A weight divides the variance of an observation.",
             )
-        return weights
-    return new_trials(fit, table)
+        variances = new_variances(fit, table)
+        return weights if variances is None else weights / variances
+    variances = new_variances(fit, table)
+    return new_trials(fit, table) if variances is None else 1.0 / variances
 
 
 def new_trials(fit: MixedFit, table: Table) -> Array | None:

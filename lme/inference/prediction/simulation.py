@@ -8,7 +8,7 @@ of workers. A replicate is also the same whatever the number of those after it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from lme.generalized import GLMMFit
 from lme.inference.prediction.conditional_means import linear_predictor
 from lme.inference.prediction.rows import selected_effects
 from lme.inference.working import MixedFit, log_extra
+from lme.residual.chain import Chain
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -67,6 +68,8 @@ class Mechanism:
         Its prior weights.
     extra : float
         Logarithm of its dispersion or theta.
+    chain : Chain or None
+        Correlation of the residuals of a linear model.
     """
 
     eta: Array
@@ -75,6 +78,7 @@ class Mechanism:
     family: Family | None = None
     weights: Array | None = None
     extra: float = 0.0
+    chain: Chain | None = None
 
     @property
     def q(self) -> int:
@@ -218,6 +222,8 @@ def draw(mechanism: Mechanism, seed: np.random.SeedSequence, count: int) -> Arra
         # One row of the array is one replicate: those after it do not change it.
         numbers = rng.standard_normal((count, mechanism.q + mechanism.eta.size))
         out = numbers[:, mechanism.q :]
+        if mechanism.chain is not None:
+            out = np.ascontiguousarray(mechanism.chain.colour(out.T).T)
         out *= mechanism.deviations
         out += mechanism.eta
         _add_effects(mechanism, numbers[:, : mechanism.q], out)
@@ -289,7 +295,10 @@ def mechanism_of(fit: MixedFit, re_form: str = "none") -> Mechanism:
         if factor is None:
             continue
         effects.append(Effects(term.codes, term.values, len(term.levels), factor))
-    return responding(fit, eta, tuple(effects), fit.design.weights)
+    found = responding(fit, eta, tuple(effects), fit.design.weights)
+    if isinstance(fit, GLMMFit):
+        return found
+    return replace(found, chain=fit.problem.chain)
 
 
 def drawn_factor(fit: MixedFit, k: int, kept: tuple[int, ...]) -> Array | None:

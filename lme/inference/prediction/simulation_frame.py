@@ -33,6 +33,7 @@ from lme.inference.prediction.simulation import (
     mechanism_of,
     responding,
 )
+from lme.inference.residual_structure import refuse_correlated
 from lme.inference.working import MixedFit
 
 Array = NDArray[np.float64]
@@ -127,6 +128,9 @@ def simulate(
         refuse_weights(weights)
         form = form_of(design, family, design.weights)
         return framed(design, draws(mechanism_of(fit, re_form), n, seed), form)
+    refuse_correlated(
+        fit, "simulate(newdata=...)", "Simulate the rows of the fit, without newdata."
+    )
     table = Table(newdata)
     kept = selected_effects(fit, re_form)
     prior = new_weights(fit, table, weights)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lme.errors import FitError, OptionError, near
 from lme.fit import Fit
 from lme.inference.hypotheses.directions import evaluated
+from lme.inference.residual_structure import refuse_correlated
 from lme.inference.robust.bias_reduction import adjusted_weights
 from lme.inference.robust.clusters import Clusters
 
@@ -203,6 +204,7 @@ def linear_sandwich(fit: Fit, clusters: Clusters, type: str = "CR2") -> Sandwich
     offset = 0.0 if fit.design.offset is None else fit.design.offset
     e = fit.design.y - offset - fit.X @ fit.beta
     if type == "CR2":
+        refuse_correlated(fit, "The covariance of type CR2", "Use type='CR1' or 'CR3'.")
         scores, inner, outer = adjusted_weights(fit, clusters, e)
     else:
         rows = inverse_rows(fit)
@@ -231,6 +233,8 @@ def inverse_rows(fit: Fit) -> Array:
     for factor, part in zip(problem.factors, solved, strict=True):
         rows -= np.einsum("na,nap->np", factor.values, part[factor.codes])
     rows = rows @ problem.R
+    if problem.chain is not None:
+        rows = problem.chain.whiten_transposed(rows)
     if problem.sqrt_weights is not None:
         rows *= problem.sqrt_weights[:, None]
     return np.asarray(rows)
