@@ -25,6 +25,8 @@ from lme.errors import (
 )
 from lme.formula.design import Design
 from lme.optimizers import find_optimizer
+from lme.partitions.design import PartitionedDesign
+from lme.partitions.sums import summed_problem
 from lme.preparation import (
     active_information,
     boundary_words,
@@ -183,7 +185,6 @@ def fit_lmm(
     DataError
         For dependent columns with ``rank="stop"``.
     """
-    X, kept, notes = keep_columns(design, rank)
     options = {
         "sigma": check_sigma(sigma),
         "kernel": kernel,
@@ -191,6 +192,10 @@ def fit_lmm(
         "control": control,
         "verbose": verbose,
     }
+    if isinstance(design, PartitionedDesign):
+        summed, kept, notes = summed_problem(design, rank)
+        return _fit_problem(design, summed, kept, reml, start, options, notes)
+    X, kept, notes = keep_columns(design, rank)
     if design.residual is not None:
         return _fit_structured(design, X, kept, reml, start, options, notes)
     problem = lmm.build(

@@ -15,12 +15,13 @@ from lme.errors import FormulaWarning
 from lme.families import Binomial, resolve
 from lme.families.generalized import generalized_family, is_linear
 from lme.formula.arrays import design_from_arrays
-from lme.formula.design import Design, build_design
+from lme.formula.design import Design
 from lme.formula.replacement import check_response, split_counts
 from lme.generalized import GLMMFit, fit_glmm
 from lme.inference.hypotheses.wald import COV_TYPES
 from lme.inference.robust.choice import robust_options
 from lme.model import LMM
+from lme.partitions.design import design_of
 from lme.relatedness import relate
 from lme.results import GLMMResults, GLMMResultsWrapper
 from lme.specification import DESIGN_OPTIONS, MixedModel
@@ -177,7 +178,7 @@ class GLMM(MixedModel):
         """Build a model from a formula; the arguments are those of `lme.glmer`."""
         cls._check_options(options)
         chosen = generalized_family(family, link)
-        plain = build_design(formula, data, family=chosen, **options)
+        plain = design_of(formula, data, family=chosen, **options)
         design = relate(plain, covariances)
         every = dict.fromkeys(DESIGN_OPTIONS) | {"na_action": "omit"} | options
         every |= {"family": family, "link": link, "checks": checks}

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 from lme.errors import OptionError
 from lme.fit import Fit, fit_lmm
 from lme.formula.arrays import design_from_arrays
-from lme.formula.design import Design, build_design
+from lme.formula.design import Design
 from lme.inference.robust.choice import robust_options
+from lme.partitions.design import design_of
 from lme.preparation import check_sigma
 from lme.relatedness import relate
 from lme.results import LMMResults, LMMResultsWrapper
@@ -157,7 +158,7 @@ class LMM(MixedModel):
     ) -> LMM:
         """Build a model from a formula; the arguments are those of `lme.lmer`."""
         cls._check_options(options)
-        design = build_design(formula, data, residual=residual, **options)
+        design = design_of(formula, data, residual=residual, **options)
         design = relate(design, covariances)
         every = dict.fromkeys(DESIGN_OPTIONS) | {"na_action": "omit"} | options
         own = {"REML": REML, "sigma": sigma, "residual": residual, "checks": checks}

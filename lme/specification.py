@@ -98,7 +98,7 @@ class MixedModel(LikelihoodModel):
         self.design = design
         self.options = options
         self.checks = severities(options.get("checks"))
-        found = (*found, *check_design(design, self.checks, free_scale=free_scale))
+        found = (*found, *check_design(design.sketch, self.checks, free_scale=free_scale))
         for note in found:
             # The user called lmer, from_formula, from_design, its _prepare, then this.
             warnings.warn(note, stacklevel=6)

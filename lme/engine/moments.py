@@ -139,13 +139,13 @@ def _swept_variance(problem: Problem) -> float:
     """
     cross = problem.cross
     total = float(cross.gram[-1, -1])
-    swept = [np.zeros((len(A), A.shape[1], 1)) for A in cross.diagonal]
+    swept: list[Array] = [np.zeros((len(A), A.shape[1], 1)) for A in cross.diagonal]
     left = [D[:, :, -1:] for D in cross.dense]
     lost = problem.p
     for f, A in enumerate(cross.diagonal):
         p = A.shape[1]
         ridge = 1e-8 if p == 1 else 1e-6
-        swept[f] = np.linalg.solve(A + ridge * np.eye(p), left[f])
+        swept[f] = np.asarray(np.linalg.solve(A + ridge * np.eye(p), left[f]))
         lost += len(A) * p
         if f + 1 < len(swept):
             taken, _ = multiply(cross, swept)

@@ -26,7 +26,7 @@ from lme.formula.groups import Grouping, group, leaves, level_order
 from lme.formula.matrices import Coding, Plan, check_finite, code, fill, plan
 from lme.formula.parts import Formula, parse_formula
 from lme.formula.predictors import summarize_predictors
-from lme.formula.recipe import RandomRecipe, Recipe, offset_of
+from lme.formula.recipe import RandomRecipe, Recipe, offset_sum
 from lme.formula.records import Design, NewRows, RandomTerm
 from lme.formula.residual import check_residual_names, read_residual, residual_design
 from lme.formula.response import (
@@ -132,7 +132,7 @@ def build_design(
     recipe = Recipe(
         parsed, terms, layout, recipes, scope.memory, scope.context, offset_node
     )
-    known = sample.pick(offset_of(recipe, scope, offset_values))
+    known = sample.pick(offset_sum(terms, scope.value, offset_values))
     check_finite("The offset", known, sample.index)
     issue(sample.warnings)
     return Design(

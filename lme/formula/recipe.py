@@ -171,11 +171,12 @@ def matrix_of(
     return fill(layout, values, nrow)
 
 
-def offset_of(recipe: Recipe, scope: Scope, argument: Floats | None) -> Floats | None:
+def offset_sum(
+    terms: Terms, value: Callable[[Node], Value], argument: Floats | None
+) -> Floats | None:
     """Sum of the ``offset(...)`` terms and the offset argument, or None."""
     parts = [
-        as_double(scope.value(recipe.terms.nodes[i]), recipe.terms.variables[i])
-        for i in recipe.terms.offsets
+        as_double(value(terms.nodes[i]), terms.variables[i]) for i in terms.offsets
     ]
     if argument is not None:
         parts.append(argument)
@@ -207,7 +208,7 @@ def new_rows(
         X = matrix_of(recipe.terms, recipe.plan, scope.value, n)
         added = _offset_argument(recipe, scope, offset)
         lacking = offset is None and recipe.offset is None and offset_given
-        total = offset_of(recipe, scope, added)
+        total = offset_sum(recipe.terms, scope.value, added)
     terms = tuple(
         _new_term(old[k], recipe.random[k], layout, scope)
         for k, layout in layouts.items()

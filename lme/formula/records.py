@@ -117,6 +117,16 @@ class Design:
         """Number of rows used."""
         return len(self.y)
 
+    @property
+    def sketch(self) -> Design:
+        """What checks of a design look at: itself, where it has rows."""
+        return self
+
+    @property
+    def shown_X(self) -> Floats:
+        """Rows of X from which its span can be seen, shape (m, p0)."""
+        return self.X
+
     @cached_property
     def Zt(self) -> sparse.csc_array:
         """Transposed random-effects matrix, shape (q, n); level-major rows.

@@ -36,16 +36,16 @@ class DesignData(PandasData):
         self.design = design
         names = design.column_names
         self.endog = design.y
-        self.exog = design.X
+        self.exog, shown = design.X, design.shown_X
         self.xnames = list(names)
         if kept is not None and kept.size < len(names):
-            self.exog = design.X[:, kept]
+            self.exog, shown = self.exog[:, kept], shown[:, kept]
             self.xnames = [names[i] for i in kept]
         self.ynames = design.y_name
         self.const_idx = (
             self.xnames.index("(Intercept)") if "(Intercept)" in self.xnames else None
         )
-        found = self.const_idx is not None or _spans_constant(self.exog)
+        found = self.const_idx is not None or _spans_constant(shown)
         self.k_constant = int(found)
 
     @property

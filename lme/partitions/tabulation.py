@@ -1,0 +1,210 @@
+"""The second look at all rows: triangular factors, frequencies, and a few rows.
+
+With it the columns of X that are independent are known, and the basis in which the
+cross-products are added up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lme.engine.accumulation import Block, stacked, triangles_of
+from lme.partitions.encoding import Encoded, Encoder
+from lme.partitions.fingerprints import Fingerprint, fingerprint
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+#: Rows that are kept for looking at.
+PROBE = 4096
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Some rows, evenly spaced among those used.
+
+    Attributes
+    ----------
+    block : Block
+        With all columns of X.
+    y : (m,) array
+    weights, offset : (m,) array or None
+    """
+
+    block: Block
+    y: Array
+    weights: Array | None
+    offset: Array | None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Means and squares about them of the columns of X.
+
+    Attributes
+    ----------
+    count : int
+    mean, squares : (p,) arrays
+    binary : (p,) bool
+        Columns of zeros and ones.
+    """
+
+    count: int
+    mean: Array
+    squares: Array
+    binary: NDArray[np.bool_]
+
+    def __add__(self, other: Columns) -> Columns:
+        count = self.count + other.count
+        gap = other.mean - self.mean
+        share = other.count / max(count, 1)
+        return Columns(
+            count,
+            self.mean + gap * share,
+            self.squares + other.squares + gap**2 * self.count * share,
+            self.binary & other.binary,
+        )
+
+
+@dataclass(frozen=True)
+class Tabulation:
+    """What some partitions add up to.
+
+    Attributes
+    ----------
+    triangles : list of arrays
+        Triangular factors of [X z] and of each random term, weighted.
+    columns : Columns
+    cells : (c, f) intp
+        Combinations of levels of the predictors.
+    frequencies : (c,) array
+        How often they occur, or the sums of the weights.
+    probe : tuple of Probe
+        One of each partition.
+    fingerprint : Fingerprint
+    """
+
+    triangles: list[Array]
+    columns: Columns
+    cells: Codes
+    frequencies: Array
+    probe: tuple[Probe, ...]
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class Tabulator:
+    """Tabulates a partition.
+
+    Attributes
+    ----------
+    encoder : Encoder
+    starts : (partitions,) intp
+        Number of rows used in all partitions before each.
+    rows : int
+        In all partitions.
+    """
+
+    encoder: Encoder
+    starts: NDArray[np.intp]
+    rows: int
+
+    def __call__(self, frame: pd.DataFrame, number: int) -> Tabulation | None:
+        """What the partition adds; None without rows."""
+        found = self.encoder(frame)
+        m = found.block.z.size
+        if not m:
+            return None
+        X = found.block.X
+        mean = X.mean(axis=0)
+        cells, frequencies = summed(found.cells, _frequency(found))
+        return Tabulation(
+            triangles_of(found.block),
+            Columns(
+                m,
+                mean,
+                ((X - mean) ** 2).sum(axis=0),
+                ((X == 0.0) | (X == 1.0)).all(axis=0),
+            ),
+            cells,
+            frequencies,
+            (self._probe(found, number),),
+            fingerprint(found.response.y, found.weights),
+        )
+
+    def _probe(self, found: Encoded, number: int) -> Probe:
+        step = -(-self.rows // PROBE)
+        first = -int(self.starts[number]) % step
+        chosen = slice(first, None, step)
+        block = found.block
+        part = Block(
+            block.z[chosen],
+            np.array(block.X[chosen]),
+            None if block.root is None else block.root[chosen],
+            tuple(codes[chosen] for codes in block.codes),
+            tuple(values[chosen] for values in block.values),
+        )
+        return Probe(
+            part,
+            found.response.y[chosen],
+            None if found.weights is None else found.weights[chosen],
+            None if found.offset is None else found.offset[chosen],
+        )
+
+
+def _frequency(found: Encoded) -> Array:
+    if found.weights is not None:
+        return found.weights
+    return np.ones(found.block.z.size)
+
+
+def summed(cells: Codes, frequencies: Array) -> tuple[Codes, Array]:
+    """Distinct combinations in order, and the sums of what belongs to each."""
+    if not cells.shape[1] or not len(cells):
+        return cells[:0], frequencies[:0]
+    found, inverse = np.unique(cells, axis=0, return_inverse=True)
+    sums = np.bincount(inverse.ravel(), frequencies, len(found))
+    return found.astype(np.intp), sums.astype(np.float64)
+
+
+def merged_tabulation(a: Tabulation, b: Tabulation) -> Tabulation:
+    """What two successive sets of partitions add up to."""
+    cells, frequencies = summed(
+        np.concatenate([a.cells, b.cells]),
+        np.concatenate([a.frequencies, b.frequencies]),
+    )
+    return Tabulation(
+        stacked(a.triangles, b.triangles),
+        a.columns + b.columns,
+        cells,
+        frequencies,
+        a.probe + b.probe,
+        a.fingerprint + b.fingerprint,
+    )
+
+
+def joined_probe(parts: tuple[Probe, ...]) -> Probe:
+    """All rows of the probes."""
+    blocks = [part.block for part in parts]
+
+    def optional(found: list[Array | None]) -> Array | None:
+        known = [each for each in found if each is not None]
+        return np.concatenate(known) if known else None
+
+    block = Block(
+        np.concatenate([b.z for b in blocks]),
+        np.concatenate([b.X for b in blocks]),
+        optional([b.root for b in blocks]),
+        tuple(map(np.concatenate, zip(*(b.codes for b in blocks), strict=True))),
+        tuple(map(np.concatenate, zip(*(b.values for b in blocks), strict=True))),
+    )
+    return Probe(
+        block,
+        np.concatenate([part.y for part in parts]),
+        optional([part.weights for part in parts]),
+        optional([part.offset for part in parts]),
+    )
