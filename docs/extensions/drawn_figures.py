@@ -33,7 +33,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.osutil import relative_uri
 
-DIRECTIVE = re.compile(r"^\.\. drawn:: +(\w+) *$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^ *\.\. drawn:: +(\w+) *$", re.MULTILINE)
 THUMBNAIL = re.compile(r"\.\. drawn:: +(\w+) *\n(?: +:.*\n)*? +:thumbnail:")
 FOLDER = "_figures"
 LOOKS = {
