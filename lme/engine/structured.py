@@ -34,6 +34,24 @@ from lme.residual.chain import Chain
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class RowParts:
+    """What random effects leave of X and y, before and after whitening.
+
+    Attributes
+    ----------
+    base_left, white_left : (n, p) arrays
+        Of the columns of X.
+    base_residual, white_residual : (n,) arrays
+        Of the response less its fixed effects: conditional residuals.
+    """
+
+    base_left: Array
+    white_left: Array
+    base_residual: Array
+    white_residual: Array
+
+
 @dataclass
 class StructuredEvaluation:
     """The criterion at one psi.
@@ -46,6 +64,10 @@ class StructuredEvaluation:
     gradient : (m + k,) array
     inner : Evaluation or None
         Of the whitened problem at theta; None where there is no value.
+    information : (m + k, m + k) array
+        What `curvature` found; empty before.
+    rows : RowParts or None
+        What the gradient took from the rows.
     """
 
     theta: Array
@@ -54,6 +76,7 @@ class StructuredEvaluation:
     criterion: StructuredCriterion
     inner: Evaluation | None = None
     information: Array = field(default_factory=lambda: np.empty((0, 0)))
+    rows: RowParts | None = None
 
     def curvature(self) -> Array:
         """Model of the Hessian, (m + k, m + k): see `StructuredCriterion.curvature`."""
@@ -180,8 +203,8 @@ class StructuredCriterion:
         out = StructuredEvaluation(psi, at.value, np.empty(0), self, at)
         self._held = out
         if gradient:
-            rows = self._rows(at)
-            slope = self._slope(psi[:m], at, rows)
+            out.rows = self._rows(at)
+            slope = self._slope(psi[:m], at, out.rows)
             out.gradient = np.concatenate([slope, at.gradient])
         return out
 
@@ -195,7 +218,7 @@ class StructuredCriterion:
             self._held = at
         return at.inner
 
-    def _rows(self, at: Evaluation) -> _RowParts:
+    def _rows(self, at: Evaluation) -> RowParts:
         """What the gradient takes from each row, in one pass."""
         problem = at.criterion.problem
         p = problem.p
@@ -209,9 +232,9 @@ class StructuredCriterion:
             base -= np.einsum("np,npr->nr", inner.values, at_rows)
             white -= np.einsum("np,npr->nr", outer.values, at_rows)
         w = np.append(-at.coefficients, 1.0)
-        return _RowParts(base[:, :p], white[:, :p], base @ w, white @ w)
+        return RowParts(base[:, :p], white[:, :p], base @ w, white @ w)
 
-    def _slope(self, phi: Array, at: Evaluation, rows: _RowParts) -> Array:
+    def _slope(self, phi: Array, at: Evaluation, rows: RowParts) -> Array:
         """Derivative in phi.
 
         Notes
@@ -243,11 +266,11 @@ class StructuredCriterion:
         out = -2.0 * jacobian.T @ np.einsum("nc,nc->n", t, back)
         out += 2.0 * jacobian.sum(axis=0)
         if chain is not None:
-            c, gain = chain.linked_correlation, chain.gain
-            change = c[:, None] * t[chain.after] - t[chain.before]
-            inner = gain**3 * np.einsum("mc,mc->m", change, G[chain.after])
-            slopes = self.structure.chain_jacobian(phi)
-            out += 2.0 * slopes.T @ (inner - c * gain**2)
+            c, gain = chain.with_previous, chain.gain
+            inner = c * np.einsum("nc,nc->n", t, G)
+            inner -= np.einsum("nc,nc->n", chain.previous(t), G)
+            slopes = chain.by_rows(self.structure.chain_jacobian(phi))
+            out += 2.0 * slopes.T @ (gain**3 * inner - c * gain**2)
         return np.asarray(out)
 
     def _scale(self, problem: Problem) -> Array:
@@ -288,7 +311,7 @@ class StructuredCriterion:
         inner = self._hold(at)
         m = self.size
         problem = inner.criterion.problem
-        rows = self._rows(inner)
+        rows = at.rows or self._rows(inner)
         columns, second, score = directions(inner.criterion, inner)
         T = np.empty((problem.n, m + score.size))
         T[:, :m] = self._changes(at.theta[:m], problem, rows)
@@ -315,7 +338,7 @@ class StructuredCriterion:
         out[m:, m:] += second
         return np.asarray(0.5 * (out + out.T))
 
-    def _changes(self, phi: Array, problem: Problem, rows: _RowParts) -> Array:
+    def _changes(self, phi: Array, problem: Problem, rows: RowParts) -> Array:
         """``V_k P y`` in the whitened rows for each residual parameter, (n, m)."""
         chain = problem.chain
         jacobian = self._deviation_jacobian(phi)
@@ -323,27 +346,15 @@ class StructuredCriterion:
         if chain is None:
             return 2.0 * jacobian * e[:, None]
         t = self._scale(problem) * rows.base_residual
-        c, gain = chain.linked_correlation, chain.gain
-        slopes = self.structure.chain_jacobian(phi) * (gain**3)[:, None]
+        c = chain.with_previous[:, None]
+        slopes = chain.by_rows(self.structure.chain_jacobian(phi))
+        slopes = slopes * (chain.gain**3)[:, None]
+        late = slopes * e[:, None]
         back = jacobian * chain.whiten_transposed(e)[:, None]
-        late = slopes * e[chain.after][:, None]
-        back[chain.after] -= c[:, None] * late
-        # No row is before two others, so that the indices are all different.
-        back[chain.before] += late
+        back += chain.onto_previous(late) - c * late
         out = chain.whiten(jacobian * t[:, None]) + chain.colour_transposed(back)
-        change = c * t[chain.after] - t[chain.before]
-        out[chain.after] -= slopes * change[:, None]
+        out -= slopes * (c * t[:, None] - chain.previous(t)[:, None])
         return out
-
-
-@dataclass(frozen=True)
-class _RowParts:
-    """What random effects leave of X and y, before and after whitening."""
-
-    base_left: Array
-    white_left: Array
-    base_residual: Array
-    white_residual: Array
 
 
 def whitened(

@@ -36,24 +36,19 @@ class Chain:
     correlation: Array
 
     @cached_property
-    def after(self) -> Codes:
-        """Rows of the data that have one before them, (m,)."""
-        return np.asarray(self.order[self.linked])
+    def in_turn(self) -> bool:
+        """Whether the data stand in the order of the chain."""
+        return bool((np.diff(self.order) == 1).all())
 
     @cached_property
-    def before(self) -> Codes:
-        """The rows before those of `after`, (m,)."""
-        return np.asarray(self.order[np.flatnonzero(self.linked) - 1])
-
-    @cached_property
-    def linked_correlation(self) -> Array:
-        """Correlations of `after` with `before`, (m,)."""
-        return np.asarray(self.correlation[self.linked])
+    def with_previous(self) -> Array:
+        """Correlation of each row of the data with the one before it, else 0, (n,)."""
+        return self.by_rows(self.correlation)
 
     @cached_property
     def gain(self) -> Array:
-        """``1 / sqrt(1 - c^2)`` of the rows `after`, (m,)."""
-        c = self.linked_correlation
+        """``1 / sqrt(1 - c^2)`` of each row of the data, (n,)."""
+        c = self.with_previous
         return np.asarray(1.0 / np.sqrt((1.0 - c) * (1.0 + c)))
 
     @cached_property
@@ -61,22 +56,52 @@ class Chain:
         """``log |W|``."""
         return float(np.log(self.gain).sum())
 
+    def by_rows(self, values: Array) -> Array:
+        """Values (n, ...) from the order of the chain to that of the data."""
+        if self.in_turn:
+            return values
+        out = np.empty_like(values)
+        out[self.order] = values
+        return out
+
+    def previous(self, columns: Array) -> Array:
+        """Columns (n, ...) of the row before; of any other row where there is none."""
+        if self.in_turn:
+            return np.concatenate([columns[:1], columns[:-1]])
+        return np.asarray(columns[self._before])
+
+    def onto_previous(self, columns: Array) -> Array:
+        """The transpose of `previous`, for columns (n, ...) that are 0 without one."""
+        if self.in_turn:
+            return np.concatenate([columns[1:], np.zeros_like(columns[:1])])
+        out = np.zeros_like(columns)
+        # No row is before two others, so that the indices are all different.
+        rows = self.order[self.linked]
+        out[self._before[rows]] = columns[rows]
+        return out
+
+    @cached_property
+    def _before(self) -> Codes:
+        before = self.order.copy()
+        before[self.order[self.linked]] = self.order[np.flatnonzero(self.linked) - 1]
+        return before
+
     def whiten(self, columns: Array) -> Array:
         """``W t`` for t of shape (n,) or (n, k)."""
-        c, gain = _beside(self.linked_correlation, self.gain, columns)
-        out = np.array(columns, dtype=np.float64)
-        out[self.after] -= c * columns[self.before]
-        out[self.after] *= gain
-        return out
+        c, gain = self._beside(columns)
+        return np.asarray(gain * columns - (gain * c) * self.previous(columns))
 
     def whiten_transposed(self, columns: Array) -> Array:
         """``W' t`` for t of shape (n,) or (n, k)."""
-        c, gain = _beside(self.linked_correlation, self.gain, columns)
-        out = np.array(columns, dtype=np.float64)
-        out[self.after] *= gain
-        # No row is before two others, so that the indices are all different.
-        out[self.before] -= c * gain * columns[self.after]
-        return out
+        c, gain = self._beside(columns)
+        scaled = gain * columns
+        return np.asarray(scaled - self.onto_previous(c * scaled))
+
+    def _beside(self, columns: Array) -> tuple[Array, Array]:
+        """Correlation and gain in a shape that multiplies the columns."""
+        if columns.ndim == 1:
+            return self.with_previous, self.gain
+        return self.with_previous[:, None], self.gain[:, None]
 
     def colour(self, columns: Array) -> Array:
         """``W^-1 t``: correlated from uncorrelated rows, shape as given."""
@@ -89,11 +114,9 @@ class Chain:
     def _solve(self, columns: Array, *, transposed: bool) -> Array:
         if not columns.size:
             return columns
-        band = np.ones((2, self.order.size))
-        inner = np.flatnonzero(self.linked)
-        band[0, inner] = self.gain
-        band[1, :] = 0.0
-        band[1, inner - 1] = -self.gain * self.linked_correlation
+        gain = self.gain[self.order]
+        below = -(gain * self.correlation)[1:]
+        band = np.array([gain, np.append(below, 0.0)])
         shape = (1, 0)
         if transposed:
             band = np.array([np.append(0.0, band[1, :-1]), band[0]])
@@ -121,10 +144,3 @@ class Chain:
         size = np.exp(-np.abs(total[at][:, None] - total[at]))
         odd = (signs[at][:, None] - signs[at]) % 2
         return np.asarray(np.where(same, size * np.where(odd == 1, -1.0, 1.0), 0.0))
-
-
-def _beside(c: Array, gain: Array, columns: Array) -> tuple[Array, Array]:
-    """Correlation and gain in a shape that multiplies the columns."""
-    if columns.ndim == 1:
-        return c, gain
-    return c[:, None], gain[:, None]

@@ -93,13 +93,12 @@ class Composition:
         return Chain(link.order, link.linked, correlation)
 
     def chain_jacobian(self, phi: Array) -> Array:
-        """Derivatives of the correlations of linked rows, (m, size)."""
-        if self.link is None:
-            return np.zeros((0, self.size))
-        link = self.link
-        out = np.zeros((link.gap.size, self.size))
-        _, slopes = link.structure.neighbours(phi[link.place], link.gap)
-        out[:, link.place] = slopes
+        """Derivatives of the correlations, in the order of the chain, (n, size)."""
+        out = np.zeros((self.n, self.size))
+        if self.link is not None:
+            link = self.link
+            _, slopes = link.structure.neighbours(phi[link.place], link.gap)
+            out[link.linked, link.place] = slopes
         return out
 
     def starts(self) -> list[Array]:
