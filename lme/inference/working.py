@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lme.engine.accumulation import triangular
 from lme.engine.blocked import Blocked
 from lme.engine.choice import choose
 from lme.engine.decompositions import penalized_system
@@ -18,11 +19,20 @@ from lme.engine.kernel import Kernel
 from lme.errors import FitError
 from lme.fit import Fit
 from lme.generalized import GLMMFit
+from lme.partitions.design import PartitionedDesign
 
 Array = NDArray[np.float64]
 
 #: The record of a fitted model, linear or generalized.
 MixedFit = Fit | GLMMFit
+
+
+def triangle_of_X(fit: MixedFit) -> Array:
+    """Triangular factor of X, (p, p), which data in partitions have too."""
+    design = fit.design
+    if isinstance(design, PartitionedDesign):
+        return triangular(design.parts.tabulation.plain[:, fit.kept_columns])
+    return np.asarray(np.linalg.qr(fit.X)[1], dtype=np.float64)
 
 
 def log_extra(fit: GLMMFit) -> float:

@@ -1,4 +1,4 @@
-"""How functions of ranges and of order statistics learn: ``cut``, ``quantile``, splines.
+"""How functions of ranges and order statistics learn: ``cut``, ``quantile``, splines.
 
 They are learners as `lme.partitions.learners` has them.
 """

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lme.engine.accumulation import Block, stacked, triangles_of
+from lme.engine.accumulation import Block, stacked, triangles_of, triangular
 from lme.partitions.encoding import Encoded, Encoder
 from lme.partitions.fingerprints import Fingerprint, fingerprint
 
@@ -78,6 +78,8 @@ class Tabulation:
     ----------
     triangles : list of arrays
         Triangular factors of [X z] and of each random term, weighted.
+    plain : (p, p) array
+        Triangular factor of X without weights.
     columns : Columns
     cells : (c, f) intp
         Combinations of levels of the predictors.
@@ -89,6 +91,7 @@ class Tabulation:
     """
 
     triangles: list[Array]
+    plain: Array
     columns: Columns
     cells: Codes
     frequencies: Array
@@ -122,8 +125,10 @@ class Tabulator:
         X = found.block.X
         mean = X.mean(axis=0)
         cells, frequencies = summed(found.cells, _frequency(found))
+        triangles = triangles_of(found.block)
         return Tabulation(
-            triangles_of(found.block),
+            triangles,
+            triangles[0][:-1, :-1] if found.block.root is None else triangular(X),
             Columns(
                 m,
                 mean,
@@ -179,6 +184,7 @@ def merged_tabulation(a: Tabulation, b: Tabulation) -> Tabulation:
     )
     return Tabulation(
         stacked(a.triangles, b.triangles),
+        triangular(np.vstack([a.plain, b.plain])),
         a.columns + b.columns,
         cells,
         frequencies,

@@ -19,6 +19,7 @@ from lme.inference.hypotheses import contrasts, wald
 from lme.inference.hypotheses import ddf as ddf_methods
 from lme.inference.robust.sandwich import Sandwich
 from lme.inference.working import MixedFit
+from lme.partitions.design import PartitionedDesign
 
 if TYPE_CHECKING:
     from lme.specification import MixedModel
@@ -75,13 +76,28 @@ class Contract(LikelihoodModelResults, ResultMixin):
     def _is_light(self) -> bool:
         return bool(self.fit_record.mu.size < self.nobs)
 
-    def _need_data(self, what: str) -> None:
-        if self._is_light:
+    @property
+    def _has_sums(self) -> bool:
+        """Whether the result of data in partitions holds its cross-products."""
+        record = self.fit_record
+        summed = isinstance(record.design, PartitionedDesign)
+        return summed and record.problem is not None
+
+    def _need_data(self, what: str, *, rows: bool = True) -> None:
+        """Refuse what needs the data, or their cross-products, where they are gone."""
+        if not self._is_light or (self._has_sums and not rows):
+            return
+        if self._has_sums:
             raise FitError(
-                f"{what} needs the data, which remove_data took away.",
-                "The result must hold its data.",
-                "Fit the model again.",
+                f"{what} needs all rows in memory, and the data are in partitions.",
+                "Estimates, tests, intervals, anova and predict do without.",
+                "res.predict(data) and res.simulate(newdata=data) work by partitions.",
             )
+        raise FitError(
+            f"{what} needs the data, which remove_data took away.",
+            "The result must hold its data.",
+            "Fit the model again.",
+        )
 
     def _constraint(self, hypothesis: Any) -> tuple[Array, Array]:
         return wald.linear_constraint(self.model.exog_names, hypothesis)
@@ -91,7 +107,8 @@ class Contract(LikelihoodModelResults, ResultMixin):
         key = f"ddf {ddf_methods.method_name(self.fit_record, ddf)}"
         if key not in self._cache:
             if key[4:] not in ddf_methods.DATA_FREE:
-                self._need_data(f"ddf={ddf!r}")
+                counts_rows = key[4:] in ddf_methods.ROWS_NEEDED
+                self._need_data(f"ddf={ddf!r}", rows=counts_rows)
             record, cov_type = self.fit_record, self._cov_type()
             self._cache[key] = contrasts.denominator(record, key[4:], cov_type)
         found: ddf_methods.Denominator = self._cache[key]

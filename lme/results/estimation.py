@@ -102,7 +102,7 @@ class Estimation(Contract):
 
     def condVar(self) -> dict[str, Array]:
         """Conditional covariances of the random effects, (k, k, levels) a term."""
-        self._need_data("condVar")
+        self._need_data("condVar", rows=False)
         return modes.conditional_variances(self.fit_record)
 
     def coef(self) -> dict[str, pd.DataFrame]:

@@ -35,7 +35,7 @@ class Figures(Contract):
         `kind` is "caterpillar", "qq" or "scatter"; options: `group`, `term`, `level`,
         `order`.
         """
-        self._need_data("plot_ranef")
+        self._need_data("plot_ranef", rows=False)
         return plots.plot_ranef(self.ranef(), kind=kind, **options)
 
     def plot_shrinkage(self, **options: Any) -> Any:

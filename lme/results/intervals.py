@@ -25,7 +25,7 @@ class Intervals(Contract):
 
         statsmodels' ``conf_int(alpha)`` has the fixed effects alone.
         """
-        self._need_data("confint")
+        self._need_data("confint", rows=str(method).lower().startswith("boot"))
         return intervals.confint(
             self.fit_record,
             level,
@@ -37,5 +37,5 @@ class Intervals(Contract):
 
     def profile(self, parm: Any = None, **options: Any) -> Profile:
         """Profiles of the deviance over parameters; see `profile.profiling`."""
-        self._need_data("profile")
+        self._need_data("profile", rows=False)
         return profiling.profile(self.fit_record, parm, **options)

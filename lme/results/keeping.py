@@ -25,7 +25,7 @@ class Keeping(Contract):
         rows raises `FitError`. The model that was fitted keeps its data: the result
         gets a copy without them.
         """
-        if self._is_light:
+        if self._is_light and not self._has_sums:
             return
         self._quantiles()
         self._denominator(self.ddf)

@@ -89,7 +89,7 @@ class LMMResults(MixedResults):
         relative to a saturated model is not defined for a linear mixed model.
         """
         if self.fit_record.reml:
-            self._need_data("deviance")
+            self._need_data("deviance", rows=False)
         return -2 * estimates.log_likelihood(self.fit_record, reml=False)
 
     @property
@@ -128,7 +128,7 @@ class LMMResults(MixedResults):
         --------
         lme.anova : compares models.
         """
-        self._need_data("anova")
+        self._need_data("anova", rows=False)
         kind = terms.type_number(type)
         method = self._denominator(ddf or self.ddf)
         frame = terms.term_table(self.fit_record, method, kind, intercept)

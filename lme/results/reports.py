@@ -124,7 +124,7 @@ class Reports(Contract):
         """One row an estimate, as R's broom.mixed; see `lme.report.tidy.tidy`."""
         wanted = [effects] if isinstance(effects, str) else effects
         if "ran_vals" in wanted:
-            self._need_data("tidy(effects='ran_vals')")
+            self._need_data("tidy(effects='ran_vals')", rows=False)
         return frames.tidy(
             self.fit_record,
             effects,

@@ -95,7 +95,9 @@ DDF_METHODS: dict[str, Callable[[Fit], Denominator]] = {
 }
 """Methods by name, each a function of a fit."""
 DATA_FREE = ("residual", "z")
-"""Methods that need no rows of data."""
+"""Methods that need no rows of data, nor their cross-products."""
+ROWS_NEEDED = ("containment",)
+"""Methods that need the rows themselves."""
 LIMIT_SECONDS = 60.0
 """Expected time of Satterthwaite's Hessian from which it is not the default."""
 

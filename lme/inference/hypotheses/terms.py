@@ -21,7 +21,7 @@ from lme.fit import Fit
 from lme.formula.matrices import Coding, Plan
 from lme.inference.hypotheses.containment import Containment
 from lme.inference.hypotheses.ddf import Denominator, f_frame
-from lme.inference.working import MixedFit
+from lme.inference.working import MixedFit, triangle_of_X
 
 Array = NDArray[np.float64]
 TYPES = (1, 2, 3)
@@ -70,7 +70,7 @@ def term_table(
     found = term_hypotheses(fit, kind)
     numbers = [k for k in range(1, owner.max(initial=0) + 1) if (owner == k).any()]
     if intercept and (owner == 0).any():
-        L = _triangle(_qr(fit.X)) if kind == 1 else np.eye(owner.size)
+        L = _triangle(triangle_of_X(fit)) if kind == 1 else np.eye(owner.size)
         found.insert(0, ("(Intercept)", L[owner == 0]))
         numbers.insert(0, 0)
     rows = []
@@ -107,7 +107,7 @@ def term_hypotheses(fit: Fit, kind: int) -> list[tuple[str, Array]]:
     numbers = [k for k in range(1, len(design.term_labels) + 1) if (owner == k).any()]
     labels = {k: design.term_labels[k - 1] for k in numbers}
     if kind == 1:
-        L = _triangle(_qr(fit.X))
+        L = _triangle(triangle_of_X(fit))
         return [(labels[k], L[owner == k]) for k in numbers]
     if design.recipe is None:
         raise OptionError(
@@ -117,7 +117,7 @@ def term_hypotheses(fit: Fit, kind: int) -> list[tuple[str, Array]]:
         )
     plan = design.recipe.plan
     if kind == 2:
-        R = _qr(fit.X)
+        R = triangle_of_X(fit)
         return [(labels[k], _after_others(R, owner, k, plan)) for k in numbers]
     if fit.kept_columns.size < len(design.column_names):
         raise OptionError(
