@@ -8,17 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.errors import OptionError
-from lme.generalized import GLMMFit
 from lme.inference.coverage import check_level
-from lme.inference.diagnostics.assumptions import follows_rows
-from lme.inference.diagnostics.residuals import residuals
 from lme.inference.modes import random_effects
 from lme.inference.working import MixedFit
 from lme.report.plots import canvas
 from lme.report.plots.clouds import add_smoother
-from lme.report.plots.curves import jitter as displaced
 from lme.report.plots.curves import normal_band, normal_quantiles
 from lme.report.plots.random_effects import plot_ranef
+from lme.report.plots.residual_values import (
+    fitted_variable,
+    placed,
+    residual_values,
+    standard_values,
+)
 from lme.report.plots.variables import ModelRows, Variable, levels_of, means_by
 
 Array = NDArray[np.float64]
@@ -74,13 +76,13 @@ def plot_resid(
     matplotlib.figure.Figure
     """
     choice = kind, type, scaled, standardize
-    values, name = _values(fit, *choice, seed=seed)
+    values, name = residual_values(fit, *choice, seed=seed)
     rows = ModelRows(fit.design, frame, subset)
-    along = _fitted(fit, kind) if x == "fitted" else rows[x]
+    along = fitted_variable(fit, kind) if x == "fitted" else rows[x]
     shades = None if color is None else levels_of(rows[color])
     sheet = canvas.panels(1, ax=ax, size=(6.4, 4.2))
     axes = sheet.axes[0]
-    place, along = _placed(along, values, jitter)
+    place, along = placed(along, values, jitter)
     _points(axes, place, values, shades)
     axes.axhline(0.0, color=canvas.MUTED, linewidth=0.8, gid="zero")
     if smooth and along.is_factor:
@@ -127,11 +129,11 @@ def plot_scale_location(
     -------
     matplotlib.figure.Figure
     """
-    values, name = _standard(fit, seed)
+    values, name = standard_values(fit, seed)
     size = np.sqrt(np.abs(values))
     sheet = canvas.panels(1, ax=ax, size=(6.4, 4.2))
     axes = sheet.axes[0]
-    along = _fitted(fit, "conditional")
+    along = fitted_variable(fit, "conditional")
     _points(axes, along.values, size, None)
     add_smoother(axes, along.values, size)
     _name_outliers(axes, along.values, size, fit, labels)
@@ -161,7 +163,8 @@ def plot_qq(
         An estimated model.
     kind, type, scaled, standardize, seed
         As for ``res.residuals``. By default conditional residuals over their standard
-        deviation, and normal scores of quantile residuals of a generalized model.
+        deviation, and normal scores of quantile residuals of a generalized model;
+        ``type="quantile"`` always means normal scores here.
     level : float
         Coverage of the band for each order statistic of an independent normal sample.
     labels : int
@@ -179,12 +182,14 @@ def plot_qq(
     ``plot_ranef(kind="qq")``.
     """
     check_level(level)
+    # Ranks between 0 and 1 have nothing to do with normal quantiles.
+    scaled = scaled or type == "quantile"
     plain = kind == "conditional" and type is None and standardize is None
     if plain and not scaled:
-        values, name = _standard(fit, seed)
+        values, name = standard_values(fit, seed)
         standard = True
     else:
-        values, name = _values(fit, kind, type, scaled, standardize, seed=seed)
+        values, name = residual_values(fit, kind, type, scaled, standardize, seed=seed)
         standard = standardize is not None or (type == "quantile" and scaled)
     sheet = canvas.panels(1, ax=ax, size=(4.8, 4.4))
     axes = sheet.axes[0]
@@ -263,84 +268,7 @@ def plot_diagnostics(fit: MixedFit, *, seed: Any = 0, fig: Any = None) -> Any:
     return sheet.figure
 
 
-# --- what is drawn --------------------------------------------------------------------
-
-
-def _values(
-    fit: MixedFit,
-    kind: str,
-    type: str | None,
-    scaled: bool,
-    standardize: str | None,
-    *,
-    seed: Any,
-) -> tuple[Array, str]:
-    """Residuals and what they are called."""
-    general = isinstance(fit, GLMMFit)
-    if general and type is None and standardize is None and kind != "random":
-        type, scaled = "quantile", True
-        if kind == "conditional" and follows_rows(fit):
-            # Modes of single rows would take up what is to be seen.
-            kind = "marginal"
-    values = residuals(fit, kind, type, scaled, standardize=standardize, seed=seed)
-    if type == "quantile":
-        words = ["quantile"] if kind == "conditional" else [kind, "quantile"]
-        return values, " ".join([*words, "residual"])
-    words = [kind]
-    if standardize is not None:
-        words.append("standardized" if standardize == "leverage" else "whitened")
-    elif type not in (None, "response"):
-        words.append(str(type))
-    words.append("residual")
-    if scaled and standardize is None:
-        words.append("over sigma")
-    return values, " ".join(words)
-
-
-def _standard(fit: MixedFit, seed: Any) -> tuple[Array, str]:
-    """Residuals that are standard normal under the model."""
-    if isinstance(fit, GLMMFit):
-        return _values(fit, "conditional", None, False, None, seed=seed)
-    if fit.sigma == 0.0:
-        return np.zeros(fit.design.nobs), "standardized residual"
-    return residuals(fit, standardize="leverage"), "standardized residual"
-
-
-def _fitted(fit: MixedFit, kind: str) -> Variable:
-    """Fitted means, with or without random effects."""
-    if kind != "marginal":
-        # Of a generalized model on the linear scale: means crowd at their bounds.
-        if isinstance(fit, GLMMFit):
-            return Variable("linear predictor", fit.eta)
-        return Variable("fitted value", fit.mu)
-    offset = 0.0 if fit.design.offset is None else fit.design.offset
-    eta = np.asarray(fit.X @ fit.beta + offset)
-    name = (
-        "population linear predictor" if isinstance(fit, GLMMFit) else "population mean"
-    )
-    return Variable(name, eta)
-
-
-def _placed(
-    along: Variable, values: Array, jitter: bool | None
-) -> tuple[Array, Variable]:
-    """Where points stand, and the variable with its levels in order."""
-    place = along.values
-    distinct = np.unique(place)
-    if along.is_factor:
-        means = means_by(along.codes, values, len(along.levels))
-        order = np.argsort(means, kind="stable")
-        new = np.empty(order.size)
-        new[order] = np.arange(order.size)
-        levels = tuple(along.levels[i] for i in order)
-        along = Variable(along.name, new[along.codes], levels)
-        place, distinct = along.values, np.unique(along.values)
-    few = distinct.size <= 25 or along.is_factor
-    wanted = jitter if jitter is not None else few and place.size > 2 * distinct.size
-    if wanted and distinct.size > 1:
-        step = float(np.diff(distinct).min())
-        place = place + displaced(place.size, 0.18 * step)
-    return place, along
+# --- pieces ------------------------------------------------------------
 
 
 def _points(ax: Any, x: Array, y: Array, shades: Variable | None) -> None:

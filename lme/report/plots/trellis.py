@@ -103,7 +103,10 @@ def arrangement(count: int, shape: float) -> tuple[int, tuple[float, float]]:
         return abs(math.log(height(columns) / (0.75 * width))) + 0.4 * empty / columns
 
     columns = min(range(1, min(count, 12) + 1), key=badness)
-    return columns, (width, float(np.clip(height(columns), 2.6, 12.0)))
+    return columns, (
+        width,
+        float(np.clip(height(columns), 2.6, min(12.0, 1.4 * width))),
+    )
 
 
 def limits(values: Sequence[Array]) -> tuple[float, float]:
