@@ -102,7 +102,10 @@ class GLMM(MixedModel):
     builder = "glmer"
     known_options = (*DESIGN_OPTIONS, "family", "link", "covariances", "checks")
     unwanted: ClassVar[Mapping[str, str]] = {
-        "REML": "A restricted likelihood is defined for linear mixed models only."
+        "REML": "A restricted likelihood is defined for linear mixed models only.",
+        "residual": "Responses that are not normal have no residuals with a variance "
+        "of their own; a random effect such as ar1(0 + time | g) makes them "
+        "correlated.",
     }
 
     def __init__(

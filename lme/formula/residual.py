@@ -185,6 +185,8 @@ def read_residual(text: Any) -> tuple[WrittenTerm, ...]:
             f"residual is of type {type(text).__name__}.",
             "Expected text such as 'ar1(time | g)'.",
         )
+    if not text.strip():
+        raise FormulaError("residual is empty.", _known(), text=text, position=0)
     if "~" in text:
         raise FormulaError(
             "A residual structure has no ~.",

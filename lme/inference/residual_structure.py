@@ -52,6 +52,12 @@ def structure_text(fit: MixedFit) -> str:
     return fit.residual.text
 
 
+def structure_words(fit: MixedFit) -> str:
+    """The structure in a list of what makes a model; empty without one."""
+    text = structure_text(fit)
+    return f"residual {text}" if text else ""
+
+
 def is_correlated(fit: MixedFit) -> bool:
     """Whether residuals of different rows are correlated."""
     residual = None if isinstance(fit, GLMMFit) else fit.design.residual

@@ -16,7 +16,11 @@ from lme.inference.coverage import check_alpha, check_digits
 from lme.inference.diagnostics.residuals import scaled_quantiles
 from lme.inference.hypotheses import wald
 from lme.inference.hypotheses.ddf import Denominator
-from lme.inference.residual_structure import structure_frame, structure_text
+from lme.inference.residual_structure import (
+    structure_frame,
+    structure_text,
+    structure_words,
+)
 from lme.inference.robust.sandwich import Sandwich
 from lme.inference.text import abbreviate, number, p_value
 from lme.inference.working import MixedFit
@@ -32,6 +36,7 @@ NO_DDF = (
     "Tests are by z because degrees of freedom would take long in a model of this "
     "size; summary(ddf='satterthwaite') computes them."
 )
+HELD = "Standard errors and degrees of freedom take the residual structure as known."
 MAX_CORRELATIONS = 20
 """Number of fixed effects up to which their correlations are printed."""
 
@@ -267,6 +272,8 @@ def notes(fit: MixedFit, warnings: Sequence[str] = ()) -> list[str]:
     found = list(warnings)
     if _verdict(fit) != "converged":
         found.append(fit.convergence.message)
+    if structure_text(fit):
+        found.append(HELD)
     return list(dict.fromkeys(found))
 
 
@@ -336,6 +343,8 @@ def caption(fit: MixedFit, ddf: Denominator | None = None) -> str:
     head = f"{title(fit)}: {fit.design.formula}"
     if isinstance(fit, GLMMFit):
         head = f"{head}, {fit.family}"
+    if structure_words(fit):
+        head = f"{head}, {structure_words(fit)}"
     tests = f"\nTests by {test_words(ddf)}" if fit.beta.size else ""
     return f"{head}\n{label} {fit.objective:.4f}; {size}{tests}"
 

@@ -27,6 +27,7 @@ from lme.inference.diagnostics.leverage import leverage
 from lme.inference.hypotheses import wald
 from lme.inference.hypotheses.ddf import Denominator
 from lme.inference.modes import coefficients, random_effects
+from lme.inference.residual_structure import is_correlated
 from lme.inference.working import MixedFit, working_weights
 
 Array = NDArray[np.float64]
@@ -298,7 +299,8 @@ def augment(fit: MixedFit, data: Any = None) -> pd.DataFrame:
         resid = residuals.residuals(fit)
         pearson = residuals.residuals(fit, type="pearson")
         root = root_working = np.sqrt(weights)
-    hat = leverage(fit)
+    # Rows with correlated residuals have no leverage of their own.
+    hat = np.full(eta.size, np.nan) if is_correlated(fit) else leverage(fit)
     columns = {
         ".fitted": eta,
         ".resid": resid,

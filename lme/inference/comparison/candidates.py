@@ -23,6 +23,7 @@ from lme.fit import Fit, fit_lmm
 from lme.generalized import GLMMFit
 from lme.inference.comparison.without_effects import estimated, maximized
 from lme.inference.estimates import coefficient_names, parameter_count
+from lme.inference.residual_structure import structure_words
 from lme.inference.working import MixedFit, log_extra
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _mixed(fit: MixedFit) -> Candidate:
     structure = design.residual
     weights = design.weights if structure is None else structure.weights
     return Candidate(
-        formula=design.expanded,
+        formula=", ".join(filter(None, (design.expanded, structure_words(fit)))),
         y=design.y,
         y_name=design.y_name,
         X=fit.X,

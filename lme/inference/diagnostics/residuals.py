@@ -15,6 +15,7 @@ from lme.inference.components import residual_deviation
 from lme.inference.diagnostics.leverage import leverage
 from lme.inference.diagnostics.quantile_residuals import quantile_residuals
 from lme.inference.diagnostics.whitening import whiten
+from lme.inference.residual_structure import is_correlated
 from lme.inference.working import MixedFit, log_extra
 
 Array = NDArray[np.float64]
@@ -111,6 +112,17 @@ def residuals(
     else:
         values = _linear(fit, kind, type or "response")
     return values / _scale(fit) if scaled and type != "normalized" else values
+
+
+def standard_residuals(fit: Fit) -> Array:
+    """Conditional residuals of a linear model, standard normal under it, (n,).
+
+    Over ``sigma sqrt(1 - h)``; normalized ones where residuals are correlated, whose
+    rows have no leverage of their own.
+    """
+    if is_correlated(fit):
+        return residuals(fit, type="normalized")
+    return residuals(fit, standardize="leverage")
 
 
 def normal_scores(ranks: Array) -> Array:

@@ -19,7 +19,7 @@ from lme.inference.diagnostics.assumptions import (
     ranks,
     worst,
 )
-from lme.inference.diagnostics.residuals import residuals
+from lme.inference.diagnostics.residuals import residuals, standard_residuals
 from lme.inference.estimates import coefficient_names
 from lme.inference.working import MixedFit
 
@@ -36,7 +36,7 @@ def standard_scores(fit: MixedFit, seed: Any) -> Array:
         return residuals(fit, kind, "quantile", True, seed=seed)
     if fit.sigma == 0:
         return np.zeros(fit.design.nobs)
-    return residuals(fit, standardize="leverage")
+    return standard_residuals(fit)
 
 
 def convergence(fit: MixedFit) -> Check:
