@@ -132,7 +132,7 @@ def anova(
 
     See Also
     --------
-    compare : The same for `Fit` records.
+    lme.inference.comparison.likelihood_table.compare : The same for `Fit` records.
 
     Examples
     --------
