@@ -80,7 +80,7 @@ def test_replicates_are_refits_of_simulated_responses(sleep):
         assert row["Days"] == pytest.approx(single.params["Days"], abs=1e-8)
         assert row["sigma"] == pytest.approx(single.sigma, rel=1e-6)
         parts = single.VarCorr().to_frame()["sdcor"].to_numpy()
-        assert np.allclose(row.iloc[:4], parts, rtol=1e-5)
+        assert np.allclose(row.iloc[:4].astype(float), parts, rtol=1e-5)
         assert np.allclose(found.theta[i], single.theta, atol=2e-6)
 
 

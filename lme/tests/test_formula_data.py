@@ -5,8 +5,6 @@ import warnings
 
 import numpy as np
 import pandas as pd
-import polars as pl
-import pyarrow as pa
 import pytest
 from scipy import sparse
 
@@ -25,6 +23,9 @@ from lme.formula.arrays import design_from_arrays, response_of
 from lme.formula.checks import severities
 from lme.formula.revision import revise
 from lme.formula.selection import select_random
+
+pl = pytest.importorskip("polars")
+pa = pytest.importorskip("pyarrow")
 
 N = 30
 

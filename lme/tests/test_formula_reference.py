@@ -59,7 +59,8 @@ def test_fixed_part(case):
         np.testing.assert_array_equal(design.trials, y.sum(axis=1))
         np.testing.assert_allclose(design.y * design.trials, y[:, 0], rtol=1e-15)
     else:
-        np.testing.assert_array_equal(design.y, y)
+        # log() of an older NumPy differs in the last bit.
+        np.testing.assert_allclose(design.y, y, rtol=1e-15)
     if case["offset"] is None:
         assert design.offset is None
     else:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy.integrate import trapezoid
 
 import lme
 from lme.covariance import STRUCTURES
@@ -251,7 +252,7 @@ def test_curves_for_figures():
     assert np.isnan(curve.value(9.0))
     assert np.isnan(curve.zeta_at([0.1])).all()
     frame = curve.to_frame(points=400)
-    mass = np.trapezoid(frame["density"], frame["value"])
+    mass = trapezoid(frame["density"], frame["value"])
     assert mass == pytest.approx(1.0, abs=0.01)
     trace = profile.trace("Days", "(Intercept)")
     assert list(trace.columns) == ["Days", "(Intercept)", "zeta_held", "zeta_other"]

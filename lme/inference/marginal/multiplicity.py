@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +59,7 @@ class Family:
         keep = values > 1e-9 * values[-1]
         root = vectors[:, keep] * np.sqrt(values[keep])
         # The same points every time: an answer must not depend on chance.
-        points = stats.qmc.Sobol(root.shape[1], rng=1).random(_POINTS)
+        points = _seeded(stats.qmc.Sobol, root.shape[1]).random(_POINTS)
         u = stats.norm.ppf(np.clip(points, 1e-12, 1.0 - 1e-12))
         u /= np.linalg.norm(u, axis=1)[:, None]
         return root.shape[1], np.abs(u @ root.T).max(axis=1)
@@ -296,6 +298,14 @@ def critical_values(df: Array, level: float, name: str, family: Family) -> Array
     return out
 
 
+def _seeded(make: Callable[..., Any], *arguments: Any) -> Any:
+    """An object of SciPy's with random numbers of its own, the same every time."""
+    named = signature(make).parameters
+    # SciPy before 1.15 had a name for each class.
+    seed = next(name for name in ("rng", "seed", "random_state") if name in named)
+    return make(*arguments, **{seed: 1})
+
+
 def _reciprocal(x: float) -> float:
     return 1.0 / x if x > 0.0 else np.inf
 
@@ -306,7 +316,7 @@ def _interpolated(tail: Tail, alpha: float, inverse: Array, family: Family) -> A
     nodes = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
     points = (low + high) / 2.0 + (high - low) / 2.0 * nodes
     values = [_critical(tail, alpha, _reciprocal(x), family) for x in points]
-    fitted = BarycentricInterpolator(points, np.log(values), rng=1)
+    fitted = _seeded(BarycentricInterpolator, points, np.log(values))
     return np.asarray(np.exp(fitted(inverse)), dtype=float)
 
 

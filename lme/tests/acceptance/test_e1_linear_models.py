@@ -282,7 +282,7 @@ def test_25_a_stored_fit_is_checked_on_restoring(tmp_path):
         for key, value in node.items():
             if isinstance(value, dict):
                 change(value)
-            elif key == "objective":
+            elif key == "objective" and isinstance(value, float):
                 node[key] = value + 1.0
 
     change(stored)
