@@ -16,15 +16,14 @@ from lme.engine import lmm
 from lme.engine.choice import choose
 from lme.engine.lmm import Criterion, Evaluation, Problem
 from lme.engine.relcov import colour, gather
-from lme.engine.threads import suited_threads
 from lme.errors import (
     ConvergenceWarning,
-    FitError,
     LMEWarning,
     PerformanceWarning,
 )
 from lme.formula.design import Design
 from lme.optimizers import find_optimizer
+from lme.optimum import find_optimum
 from lme.partitions.design import PartitionedDesign
 from lme.partitions.sums import summed_problem
 from lme.preparation import (
@@ -36,13 +35,11 @@ from lme.preparation import (
     engine_terms,
     keep_columns,
     polish,
-    second_opinion,
     settle_zeros,
     trace_of,
     warn_all,
 )
-from lme.search import Control, Outcome, Trace, control_from
-from lme.starting import linear_start, other_starts
+from lme.search import Control, Trace, control_from
 from lme.whitened import ResidualEstimate, estimate
 
 Array = NDArray[np.float64]
@@ -137,8 +134,9 @@ class Fit:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Without rows the modes are most of a fit, and b = lambda u.
         if "b" not in state:
-            pairs = zip(state["u"], state["lambdas"], strict=True)
-            state["b"] = tuple(u @ factor.T for u, factor in pairs)
+            known = [term.known for term in state["design"].terms]
+            each = zip(known, state["u"], state["lambdas"], strict=True)
+            state["b"] = tuple(colour(one, u) @ factor.T for one, u, factor in each)
         self.__dict__.update(state)
 
 
@@ -271,24 +269,7 @@ def _fit_problem(
     if advice:
         notes = [*notes, PerformanceWarning(advice)]
     criterion = Criterion(problem, chosen, reml, options["sigma"])
-    even = problem.template.even()
-
-    def search(theta: Array) -> Outcome:
-        return optimizer(criterion.evaluate, theta, control, options["verbose"], even)
-
-    with suited_threads(problem.cross.sizes):
-        outcome = search(linear_start(problem, start))
-    if outcome.status == "no start":
-        raise FitError(
-            "The criterion is not a finite number at the start of the search.",
-            "Data and start of moderate size were expected.",
-            "Rescale columns beyond 1e150, or give another start.",
-        )
-    if outcome.status != "max_evaluations":
-        for other in other_starts(problem, start):
-            outcome = second_opinion(
-                criterion, outcome, other, even, search, always=start is None
-            )
+    outcome = find_optimum(criterion, optimizer, start, control, options["verbose"])
     point = settle_zeros(criterion, outcome, problem.template)
     if not isinstance(point, Evaluation):
         raise TypeError("The search returned a point of another criterion.")

@@ -15,6 +15,7 @@ from lme.convergence import Verdict, judge
 from lme.engine import pirls
 from lme.engine.laplace import Evaluation, Laplace
 from lme.engine.quadrature import Quadrature
+from lme.engine.relcov import colour
 from lme.engine.threads import suited_threads
 from lme.errors import (
     ConvergenceWarning,
@@ -30,13 +31,19 @@ from lme.preparation import (
     by_terms,
     engine_terms,
     keep_columns,
+    second_opinion,
     separation,
     settle_zeros,
     trace_of,
     warn_all,
 )
-from lme.search import Control, Trace, control_from
-from lme.starting import check_quadrature, feasible, generalized_start
+from lme.search import Control, Outcome, Trace, control_from
+from lme.starting import (
+    check_quadrature,
+    feasible,
+    further_start,
+    generalized_start,
+)
 
 Array = NDArray[np.float64]
 
@@ -172,8 +179,9 @@ class GLMMFit:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Without rows the modes are most of a fit, and b = lambda u.
         if "b" not in state:
-            pairs = zip(state["u"], state["lambdas"], strict=True)
-            state["b"] = tuple(u @ factor.T for u, factor in pairs)
+            known = [term.known for term in state["design"].terms]
+            each = zip(known, state["u"], state["lambdas"], strict=True)
+            state["b"] = tuple(colour(one, u) @ factor.T for one, u, factor in each)
         self.__dict__.update(state)
 
 
@@ -276,13 +284,21 @@ def _fit(
         even = np.append(even, False)
     offset = 0 if nAGQ == 0 else problem.p
     sizes = [f.levels * f.values.shape[1] for f in problem.factors]
-    search = find_optimizer(options["optimizer"])
-    wishes = control_from(options["control"]), options["verbose"], even
+    optimizer = find_optimizer(options["optimizer"])
+    control, verbose = control_from(options["control"]), options["verbose"]
+
+    def search(start: Array) -> Outcome:
+        return optimizer(criterion.evaluate, start, control, verbose, even)
+
     with suited_threads(sizes):
-        outcome = search(criterion.evaluate, psi, *wishes)
+        outcome = search(psi)
         if outcome.status == "no start":
-            nearer = feasible(criterion, psi, offset)
-            outcome = search(criterion.evaluate, nearer, *wishes)
+            outcome = search(feasible(criterion, psi, offset))
+        other = further_start(problem, outcome.point, offset)
+        if other is not None and outcome.status != "max_evaluations":
+            outcome = second_opinion(
+                criterion, outcome, other, even, search, always=True
+            )
     point = outcome.point
     if np.isfinite(point.value):
         point = settle_zeros(criterion, outcome, problem.template, offset)

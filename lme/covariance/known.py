@@ -27,6 +27,8 @@ Index = NDArray[np.intp]
 _SEMIDEFINITE = 1e-9
 #: Levels up to which a root is made dense on demand.
 _MOST_DENSE = 20_000
+#: Levels of which the mean variance of a sparse precision is taken.
+_SAMPLE = 64
 
 
 class Known(Protocol):
@@ -39,6 +41,10 @@ class Known(Protocol):
     @property
     def variances(self) -> Array:
         """Diagonal of K, (l,)."""
+
+    @property
+    def scale(self) -> float:
+        """Mean of the diagonal of K, or nearly."""
 
     @property
     def half(self) -> Array:
@@ -106,6 +112,11 @@ class DenseCovariance:
     def variances(self) -> Array:
         """Diagonal of K, (l,)."""
         return self.matrix.diagonal()
+
+    @property
+    def scale(self) -> float:
+        """Mean of the diagonal of K."""
+        return float(self.variances.mean())
 
     @property
     def half(self) -> Array:
@@ -192,13 +203,24 @@ class SparsePrecision:
     @cached_property
     def variances(self) -> Array:
         """Diagonal of K, (l,)."""
-        out = np.empty(self.levels)
+        return self._diagonal(np.arange(self.levels))
+
+    @cached_property
+    def scale(self) -> float:
+        """Mean of the diagonal of K at some evenly spaced levels."""
+        some = np.unique(np.linspace(0, self.levels - 1, _SAMPLE).astype(np.intp))
+        return float(self._diagonal(some).mean())
+
+    def _diagonal(self, at: Index) -> Array:
+        """Some entries of the diagonal of K."""
+        out = np.empty(at.size)
         step = max(1, 4_000_000 // self.levels)
-        for first in range(0, self.levels, step):
-            unit = np.zeros((self.levels, min(step, self.levels - first)))
-            column = np.arange(unit.shape[1])
-            unit[first + column, column] = 1.0
-            out[first + column] = self._factor.solve(unit)[first + column, column]
+        for first in range(0, at.size, step):
+            rows = at[first : first + step]
+            column = np.arange(rows.size)
+            unit = np.zeros((self.levels, rows.size))
+            unit[rows, column] = 1.0
+            out[first + column] = self._factor.solve(unit)[rows, column]
         return out
 
     @cached_property

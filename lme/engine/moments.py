@@ -126,7 +126,9 @@ def estimate(
             factor = np.linalg.cholesky(S)
         relation = cross.relation(f)
         if relation is not None:
-            factor = factor / np.sqrt(max(float(relation.variances.mean()), 1e-300))
+            if _unrepeated(cross, f, n):
+                factor = np.eye(len(factor))
+            factor = factor / np.sqrt(max(relation.scale, 1e-300))
         theta[slot.theta] = slot.structure.pack(factor)
     return theta
 
@@ -142,8 +144,13 @@ def _swept_variance(problem: Problem) -> float:
     swept: list[Array] = [np.zeros((len(A), A.shape[1], 1)) for A in cross.diagonal]
     left = [D[:, :, -1:] for D in cross.dense]
     lost = problem.p
+    least, part = 1e-4, 1.0
     for f, A in enumerate(cross.diagonal):
         p = A.shape[1]
+        if cross.relation(f) is not None and _unrepeated(cross, f, problem.n):
+            # Taking out the level of every row would leave nothing: let it be half.
+            least, part = 0.3, 0.5
+            continue
         ridge = 1e-8 if p == 1 else 1e-6
         swept[f] = np.asarray(np.linalg.solve(A + ridge * np.eye(p), left[f]))
         lost += len(A) * p
@@ -156,7 +163,13 @@ def _swept_variance(problem: Problem) -> float:
         squares += float(np.vdot(c, Zr - 2.0 * D[:, :, -1:]))
     df = max(problem.n - lost, 0.25 * problem.n)
     mean = total / max(problem.n - problem.p, 1)
-    return max(squares / df, 1e-4 * mean, 1e-300)
+    return max(part * squares / df, least * mean, 1e-300)
+
+
+def _unrepeated(cross: CrossProducts, f: int, n: int) -> bool:
+    """Whether most levels of a factor that occur have one row."""
+    seen = int(cross.diagonal[f].any(axis=(1, 2)).sum())
+    return 2 * seen > n
 
 
 def _projected_products(
