@@ -206,7 +206,7 @@ def test_predictions_of_observations(strata):
     # Means need no more than without a structure; observations need the stratum.
     other = lme.lmer("distance ~ age + (1 | Subject)", DATA["O"], residual=IDENT).fit()
     assert_allclose(other.predict(frame.drop(columns="Sex")), other.predict(frame))
-    with pytest.raises(DataError, match="1 row.* stratum"):
+    with pytest.raises(DataError, match=r"1 row.* stratum"):
         other.get_prediction(frame.assign(Sex=["Male", "Unknown"]))
     with pytest.raises(FormulaError, match="no column 'Sex'"):
         other.get_prediction(frame.drop(columns="Sex"))
