@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from lme.formula.matrices import recode
+from lme.formula.matrices import spellings
 from lme.formula.syntax import Call, Node, is_operator, unwrap
-from lme.formula.values import Value, as_factor
+from lme.formula.values import Factor, Value, as_factor
 
 Codes = NDArray[np.intp]
 
@@ -45,7 +47,7 @@ class Grouping:
     def locate(self, value: Callable[[Node], Value]) -> Codes:
         """Level of each row of new data, -1 where it is unknown or missing."""
         if self.parts is None:
-            return recode(as_factor(value(self.node)), self.levels)[0]
+            return self._codes(as_factor(value(self.node)))
         assert self.keys is not None
         left, right = (part.locate(value) for part in self.parts)
         wanted = left.astype(np.int64) * len(self.parts[1].levels) + right
@@ -53,6 +55,29 @@ class Grouping:
         place[place == len(self.keys)] = 0
         known = (self.keys[place] == wanted) & (left >= 0) & (right >= 0)
         return np.where(known, place, -1).astype(np.intp)
+
+    @cached_property
+    def _index(self) -> pd.Index[Any]:
+        """Hash table of the levels, made once for any number of new data."""
+        return pd.Index(self.levels, dtype=object)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process makes its own.
+        return {k: v for k, v in self.__dict__.items() if k != "_index"}
+
+    def _codes(self, factor: Factor) -> Codes:
+        """Level of each row of a single factor, -1 where it is unknown."""
+        if factor.levels == self.levels:
+            return factor.codes
+        found = self._index.get_indexer(pd.Index(factor.levels, dtype=object))
+        # Numbers may be written as doubles here and as integers there.
+        unknown = np.flatnonzero(found < 0).tolist()
+        others = [(i, text) for i in unknown for text in spellings(factor.levels[i])]
+        if others:
+            texts = pd.Index([text for _, text in others], dtype=object)
+            places = self._index.get_indexer(texts)
+            np.maximum.at(found, [i for i, _ in others], places)
+        return np.append(found, -1).astype(np.intp)[factor.codes]
 
     def labels(self, value: Callable[[Node], Value], rows: Codes) -> NDArray[Any]:
         """Labels of some rows of new data as the levels are written, None if missing.

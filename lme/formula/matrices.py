@@ -370,17 +370,30 @@ def recode(
 def _find(text: str, position: dict[str, int]) -> int:
     """Position of a label, written as a double or as an integer."""
     found = position.get(text, -1)
-    if found < 0 and text[:1] in "-0123456789":
-        try:
-            number = float(text)
-        except ValueError:
-            return -1
-        # Only what a number is written as: "007" is the name of something else.
-        if text not in (label(number), str(number)) and not (
-            number.is_integer() and text == str(int(number))
-        ):
-            return -1
-        found = position.get(label(number), -1)
-        if found < 0 and number.is_integer():
-            found = position.get(str(int(number)), -1)
+    for other in spellings(text) if found < 0 else ():
+        if found < 0:
+            found = position.get(other, -1)
     return found
+
+
+def spellings(text: str) -> list[str]:
+    """A number's label as a double and as an integer; none for other labels.
+
+    Examples
+    --------
+    >>> spellings("100000"), spellings("007")
+    (['1e+05', '100000'], [])
+    """
+    if text[:1] not in "-0123456789" or not text:
+        return []
+    try:
+        number = float(text)
+    except ValueError:
+        return []
+    # Only what a number is written as: "007" is the name of something else.
+    whole = number.is_integer()
+    if text not in (label(number), str(number)) and not (
+        whole and text == str(int(number))
+    ):
+        return []
+    return [label(number), str(int(number))] if whole else [label(number)]

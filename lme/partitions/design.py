@@ -24,7 +24,7 @@ from lme.formula.parts import parse_formula
 from lme.formula.predictors import Predictors
 from lme.formula.recipe import Recipe
 from lme.formula.sample import Sample, check_options
-from lme.partitions.encoding import Encoder, Locator
+from lme.partitions.encoding import Encoder
 from lme.partitions.folding import Tower
 from lme.partitions.layout import Layout, lay_out
 from lme.partitions.learning import Setting, learn
@@ -196,7 +196,7 @@ def build_partitioned_design(
     encoder = Encoder(
         request,
         recipe,
-        tuple(map(Locator, groups.values())),
+        tuple(groups.values()),
         layout.response.levels if layout.response.kind == "factor" else (),
         layout.leveled,
     )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,56 +15,12 @@ from lme.formula.predictors import Predictor
 from lme.formula.recipe import Recipe, matrix_of, offset_sum
 from lme.formula.response import Response, read_response
 from lme.formula.sample import Sample
-from lme.formula.syntax import Name, Node
+from lme.formula.syntax import Name
 from lme.formula.values import Factor, Value, as_factor
 from lme.partitions.request import Request
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Locator:
-    """Finds the levels of a grouping factor in time independent of their number.
-
-    Attributes
-    ----------
-    grouping : Grouping
-    """
-
-    grouping: Grouping
-
-    @cached_property
-    def _index(self) -> pd.Index[Any]:
-        return pd.Index(self.grouping.levels, dtype=object)
-
-    @cached_property
-    def _parts(self) -> tuple[Locator, Locator] | None:
-        parts = self.grouping.parts
-        return None if parts is None else (Locator(parts[0]), Locator(parts[1]))
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The index is made where it is needed, once in each process.
-        return {"grouping": self.grouping}
-
-    def __call__(self, value: Callable[[Node], Value]) -> Codes:
-        """Level of each row, -1 where it is unknown."""
-        grouping = self.grouping
-        if self._parts is None:
-            factor = as_factor(value(grouping.node))
-            if factor.levels == grouping.levels:
-                return factor.codes
-            found = self._index.get_indexer(pd.Index(factor.levels, dtype=object))
-            return np.append(found, -1).astype(np.intp)[factor.codes]
-        keys = grouping.keys
-        assert keys is not None
-        left, right = (part(value) for part in self._parts)
-        width = len(self._parts[1].grouping.levels)
-        wanted = left.astype(np.int64) * width + right
-        place = np.searchsorted(keys, wanted)
-        place[place == keys.size] = 0
-        known = (keys[place] == wanted) & (left >= 0) & (right >= 0)
-        return np.where(known, place, -1).astype(np.intp)
 
 
 @dataclass(frozen=True)
@@ -100,8 +53,8 @@ class Encoder:
     ----------
     request : Request
     recipe : Recipe
-    locators : tuple of Locator
-        Of each grouping factor that has columns, in the order of the terms.
+    groupings : tuple of Grouping
+        Of the terms that have columns, each once, in their order.
     y_levels : tuple of str
         Categories of the response, failure first.
     predictors : tuple of Predictor
@@ -110,7 +63,7 @@ class Encoder:
 
     request: Request
     recipe: Recipe
-    locators: tuple[Locator, ...]
+    groupings: tuple[Grouping, ...]
     y_levels: tuple[str, ...]
     predictors: tuple[Predictor, ...]
 
@@ -137,7 +90,7 @@ class Encoder:
             z=response.y if offset is None else response.y - offset,
             X=X,
             root=None if prior is None else np.sqrt(prior),
-            codes=tuple(find(sample.raw) for find in self.locators),
+            codes=tuple(one.locate(sample.raw) for one in self.groupings),
             values=values,
         )
         cells = [_level_of(one, sample.raw(Name(one.name))) for one in self.predictors]

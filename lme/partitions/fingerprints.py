@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Hashes = NDArray[np.uint64]
 
 #: Multiplier from row to row: odd, so that it has an inverse modulo 2^64.
 _STEP = 0x9E3779B97F4A7C15
@@ -23,7 +24,7 @@ class Fingerprint:
     count : int
     response, weights : int
         Polynomials in a fixed number modulo 2^64, whose coefficients are hashes of the
-        values; 0 without weights.
+        values; those of the weights 0 where all are 1, as without weights.
     total : float
         Sum of the responses.
     """
@@ -57,14 +58,19 @@ def fingerprint(y: Array, weights: Array | None) -> Fingerprint:
     if y.size > 1:
         powers[1:] = np.uint64(_STEP)
         np.multiply.accumulate(powers, out=powers)
-    own = 0 if weights is None else _hash(weights, powers)
-    return Fingerprint(y.size, _hash(y, powers), own, float(y.sum()))
+    own = 0
+    if weights is not None:
+        own = _polynomial(_hash(weights) - _hash(np.ones(1)), powers)
+    return Fingerprint(y.size, _polynomial(_hash(y), powers), own, float(y.sum()))
 
 
-def _hash(values: Array, powers: NDArray[np.uint64]) -> int:
+def _polynomial(hashes: Hashes, powers: Hashes) -> int:
+    return int((hashes * powers).sum(dtype=np.uint64))
+
+
+def _hash(values: Array) -> Hashes:
     # The finalizer of splitmix64 spreads each bit of a number over all.
     x = np.ascontiguousarray(values + 0.0, dtype="<f8").view(np.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
-    x = x ^ (x >> np.uint64(31))
-    return int((x * powers).sum(dtype=np.uint64))
+    return x ^ (x >> np.uint64(31))

@@ -21,10 +21,13 @@ from lme.errors import FitError, LMEWarning, OptionError
 from lme.families import Family, resolve
 from lme.fit import Fit, fit_lmm
 from lme.generalized import GLMMFit
+from lme.inference.comparison.shown_rows import with_shown_rows
 from lme.inference.comparison.without_effects import estimated, maximized
 from lme.inference.estimates import coefficient_names, parameter_count
 from lme.inference.residual_structure import structure_words
 from lme.inference.working import MixedFit, log_extra
+from lme.partitions.design import PartitionedDesign
+from lme.partitions.fingerprints import Fingerprint
 
 if TYPE_CHECKING:
     from lme.covariance import Structure
@@ -114,6 +117,8 @@ class Candidate:
         Residual standard deviation, where it was given.
     residual : tuple of str
         Terms of a residual structure; `weights` are the prior ones.
+    mark : Fingerprint or None
+        Of all rows, where only some are here: those of data in partitions.
     """
 
     formula: str
@@ -133,11 +138,12 @@ class Candidate:
     fit: MixedFit | None = field(default=None, repr=False)
     known_sigma: float | None = None
     residual: tuple[str, ...] = ()
+    mark: Fingerprint | None = field(default=None, repr=False)
 
     @property
     def n(self) -> int:
-        """Number of rows."""
-        return int(self.y.size)
+        """Number of rows; more than are here where the data are in partitions."""
+        return int(self.y.size) if self.mark is None else self.mark.count
 
     @property
     def aic(self) -> float:
@@ -191,6 +197,11 @@ def candidate(given: Any) -> Candidate:
 
 def _mixed(fit: MixedFit) -> Candidate:
     design = fit.design
+    if isinstance(design, PartitionedDesign) and fit.mu.size < design.nobs:
+        if fit.problem is None:
+            raise FitError(*_REMOVED)
+        found = _mixed(with_shown_rows(fit))
+        return replace(found, fit=fit, mark=design.parts.tabulation.fingerprint)
     n = len(design.index)
     if design.y.size < n:
         raise FitError(*_REMOVED)
@@ -330,40 +341,6 @@ def without_random_effects(one: Candidate) -> Candidate:
     if one.reml or one.known_sigma is not None:
         return least_squares(plain, one.reml)
     return plain
-
-
-def incomparable(first: Candidate, other: Candidate) -> FitError | None:
-    """Why two models cannot be compared at all, nested or not; None if they can."""
-    remedy = "Fit all models to the same rows; drop rows with missing values first."
-    if first.n != other.n:
-        return FitError(
-            f"The models were fitted to {first.n} and {other.n} rows.",
-            "All must be fitted to the same data.",
-            remedy,
-        )
-    if not np.array_equal(first.y, other.y):
-        both = {first.y_name, other.y_name}
-        named = f" ({' and '.join(sorted(both))})" if len(both) > 1 else ""
-        return FitError(
-            f"The models have different responses{named}.",
-            "All must be fitted to the same values of the same response, row by row.",
-            "Compare only models of one response on one scale; a constant that is "
-            "taken off the response can be an offset instead.",
-        )
-    if not np.array_equal(first.weights, other.weights):
-        return FitError(
-            "The models have different prior weights.",
-            "All must be fitted with the same weights.",
-            "Fit the models with the same weights=.",
-        )
-    names = [first.distribution, other.distribution]
-    if names[0] != names[1]:
-        return FitError(
-            f"The models have different families or links: {' and '.join(names)}.",
-            "Only models of one family and link differ by their terms alone.",
-            "Fit all with the same family= and link=; AIC compares any of them.",
-        )
-    return None
 
 
 def refitted(one: Candidate) -> Candidate:

@@ -15,9 +15,13 @@ from lme.generalized import GLMMFit
 from lme.inference.comparison.candidates import (
     Candidate,
     candidate,
-    incomparable,
     least_squares,
     refitted,
+)
+from lme.inference.comparison.comparability import (
+    incomparable,
+    on_the_same_rows,
+    refuse_resampling,
 )
 from lme.inference.comparison.likelihood_ratios import (
     CHIBAR,
@@ -231,6 +235,8 @@ def _compared(
             near(str(check), CHECKS),
         )
     labels = _labels(names, len(models))
+    refuse_resampling(models, method.name)
+    models = on_the_same_rows(models)
     for other in models[1:]:
         wrong = incomparable(models[0], other) or _fast_and_not(models[0], other)
         if wrong is not None:
@@ -238,7 +244,7 @@ def _compared(
     notes = []
     if refit and any(one.reml for one in models):
         notes.append(REFITTED)
-        models = [refitted(one) for one in models]
+        models = on_the_same_rows([refitted(one) for one in models])
     elif any(one.reml for one in models):
         models = [
             one if one.components else least_squares(one, reml=True) for one in models

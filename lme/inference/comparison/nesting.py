@@ -26,8 +26,8 @@ from lme.inference.comparison.candidates import (
     Candidate,
     Component,
     candidate,
-    incomparable,
 )
+from lme.inference.comparison.comparability import incomparable, on_the_same_rows
 
 Array = NDArray[np.float64]
 
@@ -356,7 +356,7 @@ def is_nested(small: Any, large: Any) -> bool:
     marks = ("model", "theta", "fit")
     models = [any(hasattr(x, mark) for mark in marks) for x in (small, large)]
     if any(models):
-        pair = candidate(small), candidate(large)
+        pair = on_the_same_rows([candidate(small), candidate(large)])
         return not incomparable(*pair) and bool(nesting(*pair))
     return refines(*_factor_codes(small, large))
 
