@@ -85,7 +85,7 @@ def plot_bootstrap(
         if kind != "density":
             raise OptionError("overlay=True draws densities.", "Use kind='density'.")
         return _overlaid(samples, ax, fig)
-    across = min(len(samples), 3)
+    across = canvas.side_by_side(len(samples))
     down = -(-len(samples) // across)
     size = (5.6, 3.8) if across == 1 else (1.0 + 2.9 * across, 0.7 + 2.3 * down)
     sheet = canvas.panels(len(samples), ax=ax, fig=fig, size=size, columns=across)

@@ -165,7 +165,7 @@ def panels(
             f"fig is of type {type(fig).__name__}.",
             "Expected a figure of Matplotlib.",
         )
-    columns = columns or min(count, 3)
+    columns = columns or side_by_side(count)
     rows = math.ceil(count / columns)
     figure = new_figure(size, layout) if fig is None else fig
     grid = figure.subplots(rows, columns, squeeze=False, **options).ravel()
@@ -194,6 +194,11 @@ def _root(figure: Any) -> Any:
     while getattr(figure, "figure", figure) is not figure:
         figure = figure.figure
     return figure
+
+
+def side_by_side(count: int) -> int:
+    """Columns of panels: at most three, and two for four."""
+    return 2 if count == 4 else min(count, 3)
 
 
 # --- looks --------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def plot_profile(
     names = [known[i].name for i in choose_parameters(known, parm)]
     if kind == "pairs":
         return _pairs(profile, names, levels, ax, fig)
-    across = min(len(names), 3)
+    across = canvas.side_by_side(len(names))
     down = -(-len(names) // across)
     size = (5.6, 3.8) if across == 1 else (1.0 + 2.9 * across, 0.7 + 2.3 * down)
     sheet = canvas.panels(len(names), ax=ax, fig=fig, size=size, columns=across)

@@ -89,13 +89,25 @@ def banked(panels: Sequence[Panel], xlim: Any, ylim: Any) -> float:
     return float(np.clip(1.0 / steepness if steepness > 0 else 1.0, *_SHAPES))
 
 
-def arrangement(count: int, shape: float) -> tuple[int, tuple[float, float]]:
-    """Columns of panels, and the size of the figure in inches."""
+def arrangement(
+    count: int, shape: float, words: float = 1.0
+) -> tuple[int, tuple[float, float]]:
+    """Columns of panels, and the size of the figure in inches.
+
+    Parameters
+    ----------
+    count : int
+        Panels.
+    shape : float
+        Height over width of each.
+    words : float
+        Inches above and below the panels, for labels and a key.
+    """
     width = 9.0 if count > 4 else 2.0 + 1.9 * count
 
     def height(columns: int) -> float:
         cell = (width - 0.75 - 0.1 * (columns - 1)) / columns
-        return math.ceil(count / columns) * (cell * shape + 0.36) + 0.95
+        return math.ceil(count / columns) * (cell * shape + 0.36) + words
 
     # As near to 4:3 as whole panels allow, without a nearly empty last row.
     def badness(columns: int) -> float:
@@ -153,7 +165,9 @@ def draw(
     # A line that leaves the data (a group's own, of few rows) must not shrink them.
     ylim = limits([p.y for p in panels])
     shape = _shape(aspect, panels, xlim, ylim)
-    columns, size = arrangement(len(panels), shape or 0.8)
+    keyed = max(len(panel.lines) for panel in panels) > 1
+    words = 0.65 + 0.3 * keyed + 0.2 * bool(note)
+    columns, size = arrangement(len(panels), shape or 0.8, words)
     sheet = canvas.panels(
         len(panels),
         ax=ax,
