@@ -69,8 +69,17 @@ def _polynomial(hashes: Hashes, powers: Hashes) -> int:
 
 
 def _hash(values: Array) -> Hashes:
-    # The finalizer of splitmix64 spreads each bit of a number over all.
-    x = np.ascontiguousarray(values + 0.0, dtype="<f8").view(np.uint64)
+    return mixed(np.ascontiguousarray(values + 0.0, dtype="<f8").view(np.uint64))
+
+
+def mixed(x: Hashes) -> Hashes:
+    """Numbers of 64 bits in which each bit depends on all bits of `x`.
+
+    Notes
+    -----
+    The finalizer of splitmix64 (Steele, Lea and Flood 2014,
+    doi:10.1145/2714064.2660195).
+    """
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
     return x ^ (x >> np.uint64(31))

@@ -12,7 +12,13 @@ from lme.errors import OptionError, near
 from lme.inference.prediction import conditional_means as prediction
 from lme.inference.prediction import intervals as prediction_intervals
 from lme.inference.prediction import simulation_frame
+from lme.inference.prediction.lazy_frames import (
+    predict_lazily,
+    refuse_partitions,
+    simulate_lazily,
+)
 from lme.inference.prediction.table import Prediction
+from lme.partitions.sources import is_partitioned
 from lme.results.contract import Contract
 
 Array = NDArray[np.float64]
@@ -48,6 +54,10 @@ class Observations(Contract):
         self._need_data("fittedvalues")
         return self.fit_record.mu
 
+    def _own_partitions(self) -> Any:
+        """The data of the fit, where they are in partitions; None otherwise."""
+        return self.model.data.frame if self._has_sums else None
+
     def predict(
         self,
         newdata: Any = None,
@@ -58,12 +68,22 @@ class Observations(Contract):
         offset: Any = None,
         **unknown: Any,
     ) -> pd.Series:
-        """Means of the rows, or of new data; see `prediction.predict`."""
+        """Means of the rows, or of new data; see `prediction.predict`.
+
+        For data in partitions a Dask series, see `lazy_frames.predict_lazily`.
+        """
         for name in unknown:
             raise misused(name)
+        options = {"which": which, "re_form": re_form, "new_levels": new_levels}
+        if newdata is None:
+            newdata = self._own_partitions()
         if newdata is None:
             self._need_data("predict")
-        options = {"which": which, "re_form": re_form, "new_levels": new_levels}
+        elif is_partitioned(newdata):
+            lazy: pd.Series = predict_lazily(
+                self.fit_record, newdata, offset=offset, **options
+            )
+            return lazy
         return prediction.predict(self.fit_record, newdata, offset=offset, **options)
 
     def get_prediction(self, newdata: Any = None, **options: Any) -> Prediction:
@@ -77,7 +97,8 @@ class Observations(Contract):
             `re_form`, `which`, `new_levels` and `offset` as for `predict`, and
             `weights`, `ddf` and `cov_type`.
         """
-        self._need_data("get_prediction")
+        self._need_data("get_prediction", rows=newdata is None)
+        refuse_partitions("get_prediction", newdata)
         record = self.fit_record
         return prediction_intervals.get_prediction(record, newdata, **options)
 
@@ -91,8 +112,18 @@ class Observations(Contract):
         seed : int, Generator, SeedSequence or None
             The same seed gives the same responses.
         **options
-            `re_form`, `newdata`, and `weights` and `offset` for new data.
+            `re_form`, `newdata`, and `weights` and `offset` for new data. Data in
+            partitions give a Dask frame, see `lazy_frames.simulate_lazily`.
         """
-        if options.get("newdata") is None:
+        newdata = options.pop("newdata", None)
+        if newdata is None:
+            newdata = self._own_partitions()
+        if newdata is None:
             self._need_data("simulate")
+        elif is_partitioned(newdata):
+            lazy: pd.DataFrame = simulate_lazily(
+                self.fit_record, newdata, n, seed=seed, **options
+            )
+            return lazy
+        options["newdata"] = newdata
         return simulation_frame.simulate(self.fit_record, n, seed=seed, **options)

@@ -8,7 +8,7 @@ of workers. A replicate is also the same whatever the number of those after it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,10 @@ BLOCK = 128
 _NUMBERS = 2**22  # of a block: 32 MB
 
 
+def _no_keys() -> NDArray[np.uint64]:
+    return np.zeros(0, dtype=np.uint64)
+
+
 @dataclass(frozen=True)
 class Effects:
     """Random effects that are drawn: independent normal vectors, one a level.
@@ -43,12 +47,15 @@ class Effects:
     levels : int
     factor : (p, p) array
         ``b = factor z`` with standard normal z, on the standard-deviation scale.
+    keys : (levels,) uint64
+        By which levels are known in other parts of the data; empty where not wanted.
     """
 
     codes: Codes
     values: Array
     levels: int
     factor: Array
+    keys: NDArray[np.uint64] = field(default_factory=_no_keys, repr=False)
 
 
 @dataclass(frozen=True)
@@ -232,7 +239,7 @@ def draw(mechanism: Mechanism, seed: np.random.SeedSequence, count: int) -> Arra
     for row in out:
         row[:] = mechanism.eta
         _add_effects(mechanism, rng.standard_normal((1, mechanism.q)), row[None, :])
-        row[:] = _respond(mechanism, mechanism.family, rng, row)
+        row[:] = respond(mechanism, mechanism.family, rng, row)
     return out
 
 
@@ -249,7 +256,7 @@ def _add_effects(mechanism: Mechanism, numbers: Array, out: Array) -> None:
         first = last
 
 
-def _respond(
+def respond(
     mechanism: Mechanism, family: Family, rng: np.random.Generator, eta: Array
 ) -> Array:
     """Responses at a linear predictor, NaN where it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,8 +36,10 @@ from lme.inference.prediction.simulation import (
 )
 from lme.inference.residual_structure import refuse_correlated
 from lme.inference.working import MixedFit
+from lme.partitions.fingerprints import mixed
 
 Array = NDArray[np.float64]
+Hashes = NDArray[np.uint64]
 
 SUCCESSES, FAILURES = "successes", "failures"
 _WHOLE = ("poisson", "negative_binomial", "bernoulli")
@@ -141,9 +144,17 @@ def simulate(
 
 
 def new_mechanism(
-    fit: MixedFit, table: Table, kept: Kept, offset: Any, weights: Array | None
+    fit: MixedFit,
+    table: Table,
+    kept: Kept,
+    offset: Any,
+    weights: Array | None,
+    salt: int | None = None,
 ) -> Mechanism:
-    """The mechanism of a fitted model for new rows; see `simulate`."""
+    """The mechanism of a fitted model for new rows; see `simulate`.
+
+    With a `salt` of this part of the data levels have keys that other parts share.
+    """
     known = argument(fit, table, "offset", offset)
     rows = rows_of_data(fit, table, selected_effects(fit, "all"), known)
     terms, effects = [], []
@@ -151,17 +162,18 @@ def new_mechanism(
         own = kept.get(k, ())
         terms.append(replace(term, values=masked(term.values, own)))
         codes = _extended(term.codes, len(term.levels), labels)
+        named = _keys(len(term.levels), labels, salt)
         factor = drawn_factor(fit, k, own)
         if factor is not None:
             # Levels that the fit did not see have effects of their own below.
             values = term.values
             if own:
                 values = np.where(term.codes[:, None] < 0, 0.0, values)
-            effects.append(_compressed(codes, values, factor))
+            effects.append(_compressed(codes, values, factor, named))
         whole = drawn_factor(fit, k, ())
         if own and whole is not None and (term.codes < 0).any():
             fresh = np.where(term.codes[:, None] < 0, term.values, 0.0)
-            effects.append(_compressed(codes, fresh, whole))
+            effects.append(_compressed(codes, fresh, whole, named))
     eta = known_part(fit, replace(rows, terms=tuple(terms)))
     return responding(fit, eta, tuple(effects), weights)
 
@@ -179,10 +191,38 @@ def _extended(
     return out
 
 
-def _compressed(codes: NDArray[np.intp], values: Array, factor: Array) -> Effects:
+def _keys(
+    levels: int, labels: NDArray[Any], salt: int | None
+) -> Callable[[NDArray[np.intp]], Hashes]:
+    """From extended codes to what levels are known by elsewhere."""
+    if salt is None:
+        return lambda codes: np.zeros(0, dtype=np.uint64)
+    own, distinct = pd.factorize(labels)
+    new = pd.util.hash_array(np.asarray(distinct, dtype=object))
+    # Rows without a level have one of their own, which no other part may have.
+    absent = np.arange(int((own < 0).sum()), dtype=np.uint64)
+    alone = mixed(absent + np.uint64(salt + 1) * np.uint64(2**40))
+    table = np.concatenate([mixed(new), alone])
+
+    def find(codes: NDArray[np.intp]) -> Hashes:
+        out = codes.astype(np.uint64)
+        out[codes >= levels] = table[codes[codes >= levels] - levels]
+        return out
+
+    return find
+
+
+def _compressed(
+    codes: NDArray[np.intp],
+    values: Array,
+    factor: Array,
+    known: Callable[[NDArray[np.intp]], Hashes],
+) -> Effects:
     """Effects of the levels that occur, so that the others cost nothing."""
     occurring, position = np.unique(codes, return_inverse=True)
-    return Effects(position.astype(np.intp), values, len(occurring), factor)
+    return Effects(
+        position.astype(np.intp), values, len(occurring), factor, known(occurring)
+    )
 
 
 def framed(
