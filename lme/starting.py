@@ -14,11 +14,16 @@ from lme.engine.crossproducts import cross_products
 from lme.engine.laplace import Laplace
 from lme.engine.pirls import Pirls
 from lme.errors import OptionError, near
+from lme.search import Point
 
 Array = NDArray[np.float64]
 
 #: Levels below which a factor without a constant beside it asks for a second start.
 _FEW_LEVELS = 6
+#: Standard deviation of effects on the link scale above which groups are all alike.
+_ALIKE = 4.0
+#: Factor from there to the second start.
+_FURTHER = 2.5
 #: Nodes of a level in all dimensions.
 _MOST_NODES = 1500
 
@@ -167,6 +172,30 @@ def feasible(criterion: Laplace, psi: Array, offset: int) -> Array:
         if np.isfinite(criterion.evaluate(trial, gradient=False).value):
             return trial
     return psi
+
+
+def further_start(problem: pirls.Problem, at: Point, offset: int) -> Array | None:
+    """A second start where the groups of a binary response are nearly all 0 or 1.
+
+    Their modes are held by the prior alone, and the approximation can have another
+    minimum, further out. None where effects are not as large as that.
+
+    Parameters
+    ----------
+    problem : Problem
+    at : Point
+        The end of a search.
+    offset : int
+        Where the covariance parameters begin.
+    """
+    if problem.family.name not in ("bernoulli", "binomial"):
+        return None
+    stop = offset + problem.template.size
+    if not np.isfinite(at.value) or np.abs(at.theta[offset:stop]).max() < _ALIKE:
+        return None
+    out = at.theta.copy()
+    out[:stop] *= _FURTHER
+    return out
 
 
 def check_quadrature(nAGQ: Any, laplace: str, problem: pirls.Problem) -> None:
