@@ -83,9 +83,7 @@ class HardCase:
     def model(self) -> Any:
         if self.family is None:
             return lme.lmer(self.formula, self.frame, **self.options)
-        return lme.glmer(
-            self.formula, self.frame, family=self.family, **self.options
-        )
+        return lme.glmer(self.formula, self.frame, family=self.family, **self.options)
 
     def fit(self, **changes: Any) -> Any:
         return self.model().fit(**{**self.fit_options, **changes})
