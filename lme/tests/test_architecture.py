@@ -16,12 +16,13 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # Rows later in the list may import from earlier ones; one row, one layer.
 LAYERS = [
     ["errors"],
+    ["signatures"],
     ["formula", "families", "covariance", "residual", "datasets"],
     ["engine"],
     ["search", "convergence"],
     ["optimizers", "preparation", "starting", "relatedness"],
     ["partitions"],
-    ["whitened"],
+    ["whitened", "optimum"],
     ["fit", "generalized"],
     ["inference"],
     ["report"],
