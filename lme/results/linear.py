@@ -14,6 +14,7 @@ from lme.formula.arrays import response_of
 from lme.inference import estimates
 from lme.inference.diagnostics import residuals
 from lme.inference.hypotheses import terms, wald
+from lme.inference.hypotheses.tables_of_tests import method_words, with_heading
 from lme.inference.residual_structure import structure_frame
 from lme.results.contract import recorded
 from lme.results.many import ManyFits, fit_columns, is_matrix
@@ -133,7 +134,8 @@ class LMMResults(MixedResults):
         method = self._denominator(ddf or self.ddf)
         frame = terms.term_table(self.fit_record, method, kind, intercept)
         frame.attrs |= {"ddf": method.label, "type": kind}
-        return frame
+        heading = f"Tests of terms, type {kind}; {method_words(method.label)}"
+        return with_heading(frame, heading)
 
     def refit(self, y: ArrayLike) -> LMMResultsWrapper | ManyFits:
         """Fit the same model to another response, of the rows used or of all rows.

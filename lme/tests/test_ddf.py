@@ -70,7 +70,8 @@ def test_terms_equal_lmertest(results, name, method, kind):
         return
     found = results[name].anova(type=kind, ddf=method)
     assert_table(found, expected)
-    assert found.attrs == {"ddf": method, "type": kind}
+    assert found.attrs["ddf"] == method and found.attrs["type"] == kind
+    assert repr(found).startswith(f"Tests of terms, type {kind}; {method}")
 
 
 @pytest.mark.parametrize("name", [k for k in MODELS if "vcov" in MODELS[k]])

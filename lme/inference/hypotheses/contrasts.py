@@ -19,6 +19,7 @@ from lme.inference.hypotheses.ddf import (
     method_name,
     t_tests,
 )
+from lme.inference.hypotheses.tables_of_tests import method_words, with_heading
 from lme.inference.robust.sandwich import Sandwich
 from lme.inference.working import MixedFit
 
@@ -101,7 +102,8 @@ def contrast_frame(
         frame = t_tests(method, R, q, alpha)
         frame.index = pd.Index(hypothesis_labels(R, q, names))
     frame.attrs["ddf"] = method.label
-    return frame
+    kind = "Joint test of the contrasts" if joint else "Contrasts"
+    return with_heading(frame, f"{kind}; {method_words(method.label)}")
 
 
 def hypothesis_labels(R: Array, q: Array, names: Sequence[str]) -> list[str]:

@@ -63,9 +63,43 @@ class TableOfTests:
         return f"<p>{above}</p>{html_table(rows, header)}{below}"
 
 
+class FrameOfTests(pd.DataFrame):
+    """A frame that prints the line ``attrs["heading"]`` above itself.
+
+    It is a frame in every other respect; what is taken from it is a plain one.
+    """
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _named(self) -> TableOfTests:
+        return TableOfTests(self, (str(self.attrs.get("heading", "")),))
+
+    def __repr__(self) -> str:
+        return repr(self._named())
+
+    def _repr_html_(self) -> str:
+        return self._named()._repr_html_()
+
+
+def with_heading(frame: pd.DataFrame, heading: str) -> pd.DataFrame:
+    """The frame with a line that says how its tests were made."""
+    found = FrameOfTests(frame)
+    found.attrs |= frame.attrs | {"heading": heading}
+    return found
+
+
+def method_words(label: str) -> str:
+    """How degrees of freedom were found, for a heading."""
+    if label == "normal":
+        return "normal and chi-square distributions"
+    return f"{label} degrees of freedom"
+
+
 def _texts(name: str, values: pd.Series) -> list[str]:
     """A column as text, with the digits that suit its name."""
-    if name.startswith("Pr("):
+    if name.startswith("Pr(") or name == "p":
         return [p_value(float(p)) for p in values]
     if name in _WHOLE:
         return ["" if math.isnan(x) else f"{x:.0f}" for x in values]
