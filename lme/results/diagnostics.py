@@ -85,7 +85,7 @@ class Diagnostics(Contract):
         groups: Any = None,
         *,
         method: str | None = None,
-        n_jobs: int = 1,
+        n_jobs: int | None = None,
         progress: bool = False,
     ) -> influences.Influence:
         """Estimates without each row, or without each group of rows.
@@ -97,8 +97,9 @@ class Diagnostics(Contract):
         method : {"exact", "one-step"}, optional
             Fit again without each (default for groups), or hold theta and move it by
             one Newton step (default for rows).
-        n_jobs : int
-            Processes for refits, as in joblib.
+        n_jobs : int, optional
+            Processes for refits, as in joblib; by default those of
+            ``joblib.parallel_config``, or one.
         progress : bool
             Show a bar while refitting.
 

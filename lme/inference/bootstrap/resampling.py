@@ -17,6 +17,7 @@ from lme.inference.bootstrap.assembly import empty_record, extended
 from lme.inference.bootstrap.draws import Task, check_task, run
 from lme.inference.bootstrap.record import Bootstrap
 from lme.inference.prediction.simulation import count_of
+from lme.inference.processes import process_count
 from lme.inference.working import MixedFit
 
 if TYPE_CHECKING:
@@ -149,6 +150,9 @@ def _resumed(resume: Bootstrap, task: Task, fresh: Bootstrap) -> Bootstrap:
 def _workers(workers: int | None, task: Task, n: int) -> int:
     cores = os.cpu_count() or 1
     if workers is None:
+        given = process_count(None)
+        if given > 1:
+            return given
         few = not isinstance(task.fit, GLMMFit) or n < _MANY
         return 1 if few else cores
     whole = isinstance(workers, int | np.integer) and not isinstance(workers, bool)

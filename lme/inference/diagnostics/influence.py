@@ -17,6 +17,7 @@ from lme.inference.diagnostics.leverage import held
 from lme.inference.diagnostics.residuals import residuals
 from lme.inference.diagnostics.row_deletion import delete_rows
 from lme.inference.diagnostics.unit_deletion import Estimates, delete_units, refits_of
+from lme.inference.processes import process_count
 from lme.inference.residual_structure import refuse_correlated
 from lme.inference.working import MixedFit
 
@@ -33,7 +34,7 @@ def influence(
     groups: Any = None,
     *,
     method: str | None = None,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     progress: bool = False,
 ) -> Influence:
     """Estimates without each row, or without each group of rows.
@@ -48,8 +49,9 @@ def influence(
         "exact" estimates everything again, from where all rows led; default for
         groups. "one-step" holds theta for the fixed effects and sigma, then moves theta
         by one Newton step (linear models); default for rows, where it is a closed form.
-    n_jobs : int
-        Processes for refits, as in joblib.
+    n_jobs : int, optional
+        Processes for refits, as in joblib; by default those of
+        ``joblib.parallel_config``, or one.
     progress : bool
         Show a bar while refitting.
 
@@ -83,10 +85,7 @@ def influence(
             f"It must be one of {', '.join(map(repr, METHODS))}.",
             near(str(method), METHODS),
         )
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
-        raise OptionError(
-            f"n_jobs is {n_jobs!r}.", "It is a whole number; -1 stands for all cores."
-        )
+    n_jobs = process_count(n_jobs)
     if groups is None:
         return _row_influence(fit, method or "one-step", n_jobs, progress)
     name, index, codes = _units(fit, groups)

@@ -23,6 +23,7 @@ from lme.inference.prediction.conditional_means import predict
 from lme.inference.prediction.rows import new_weights, selected_effects
 from lme.inference.prediction.simulation import (
     Mechanism,
+    add_effects,
     child,
     count_of,
     respond,
@@ -94,12 +95,13 @@ class Simulator:
     def _replicate(self, mechanism: Mechanism, i: int, number: int) -> Array:
         """One replicate: effects by level, then responses of the rows."""
         own = child(self.seed, i)
+        numbers = [
+            normals(child(own, k), part.keys, part.factor.shape[1]).ravel()
+            for k, part in enumerate(mechanism.effects)
+        ]
         eta = mechanism.eta.copy()
-        for k, part in enumerate(mechanism.effects):
-            z = normals(child(own, k), part.keys, part.factor.shape[1])
-            modes = z @ part.factor.T
-            for j in range(part.values.shape[1]):
-                eta += modes[part.codes, j] * part.values[:, j]
+        flat = np.concatenate([np.zeros(0), *numbers])
+        add_effects(mechanism, flat[None, :], eta[None, :])
         rows = child(child(own, len(mechanism.effects)), number)
         rng = np.random.default_rng(rows)
         if mechanism.family is None:

@@ -17,6 +17,7 @@ from lme.errors import FitError, OptionError, ProfileWarning
 from lme.fit import Fit
 from lme.generalized import GLMMFit
 from lme.inference.coverage import check_level
+from lme.inference.processes import process_count
 from lme.inference.profile.curves import Curve
 from lme.inference.profile.parameters import Parameter, choose_parameters
 from lme.inference.profile.profiles import Profile
@@ -40,6 +41,7 @@ def profile(
     max_points: int = 100,
     reach: float | None = None,
     exact: Sequence[float] = (0.95,),
+    n_jobs: int | None = None,
 ) -> Profile:
     """Profile the deviance over parameters of a model.
 
@@ -63,6 +65,9 @@ def profile(
     exact : sequence of float
         Coverages of intervals whose limits get a point of their own; others are
         interpolated.
+    n_jobs : int, optional
+        Processes for parameters, as in joblib; by default those of
+        ``joblib.parallel_config``, or one.
 
     Returns
     -------
@@ -89,6 +94,7 @@ def profile(
     derivative is exact at every point, so that few points determine the curve.
     """
     _check(fit, level, step, max_points, reach, exact)
+    n_jobs = process_count(n_jobs)
     if reach is None:
         reach = float(np.sqrt(chdtri(2, 1.0 - level)))
     crossings = sorted({float(ndtri(0.5 + 0.5 * each)) for each in exact})
@@ -98,9 +104,16 @@ def profile(
         ground = surface(fit)
         chosen = choose_parameters(ground.parameters, parm)
         for attempt in range(_RESTARTS + 1):
-            walk = _Walk(ground, reach, step, max_points, crossings)
+            options = reach, step, max_points, crossings
+            walk = _Walk(ground, *options)
             try:
-                curves = tuple(walk.curve(ground.parameters[i]) for i in chosen)
+                found = None
+                if n_jobs != 1 and len(chosen) > 1 and not attempt:
+                    found = _apart(fit, chosen, options, n_jobs)
+                if found is None:
+                    curves = tuple(walk.curve(ground.parameters[i]) for i in chosen)
+                else:
+                    curves, walk.evaluations = found
                 break
             except BetterOptimum as better:
                 if attempt == _RESTARTS:
@@ -125,6 +138,32 @@ def profile(
         walk.evaluations,
         tuple(notes),
     )
+
+
+def _apart(
+    fit: MixedFit, chosen: Sequence[int], options: tuple[Any, ...], n_jobs: int
+) -> tuple[tuple[Curve, ...], int] | None:
+    """Curves by several processes, and evaluations; None where one found an optimum."""
+    from joblib import Parallel, delayed
+
+    found = Parallel(n_jobs=n_jobs)(delayed(_alone)(fit, i, options) for i in chosen)
+    known = [pair for pair in found if pair is not None]
+    if len(known) < len(chosen):
+        return None
+    return tuple(curve for curve, _ in known), sum(count for _, count in known)
+
+
+def _alone(fit: MixedFit, i: int, options: tuple[Any, ...]) -> tuple[Curve, int] | None:
+    """The curve of one parameter; None where a better optimum was found."""
+    with warnings.catch_warnings():
+        # What there is to say is said where the curves are put together.
+        warnings.simplefilter("ignore")
+        ground = surface(fit)
+        walk = _Walk(ground, *options)
+        try:
+            return walk.curve(ground.parameters[i]), walk.evaluations
+        except BetterOptimum:
+            return None
 
 
 def _check(
