@@ -6,8 +6,10 @@ work. Where the page says ::
 
     .. drawn:: figure
        :alt: What the figure shows
+       :size: 4 3
 
-the variable ``figure`` as it is at that place is shown. The option ``thumbnail`` makes
+the variable ``figure`` as it is at that place is shown, in inches of that size if one is
+given. The option ``thumbnail`` makes
 it the picture of the page in the ``thumbnails`` of another page::
 
     .. thumbnails::
@@ -111,6 +113,10 @@ def _run(app, docname: str) -> list[Shown]:
                 raise SphinxError(f"{path}: there is no figure {place[1]!r}.")
             figure = names[place[1]]
             figure = getattr(figure, "figure", figure)
+            options = text[place.end() :].split("\n\n", 1)[0]
+            size = re.search(r":size: +([\d.]+) +([\d.]+)", options)
+            if size:
+                figure.set_size_inches(float(size[1]), float(size[2]))
             found.append(_save(app, docname, place[1], figure))
     return found
 
@@ -133,6 +139,7 @@ class Drawn(SphinxDirective):
     has_content = True
     option_spec = {
         "alt": directives.unchanged_required,
+        "size": directives.unchanged_required,
         "thumbnail": directives.flag,
         "width": directives.length_or_percentage_or_unitless,
     }
