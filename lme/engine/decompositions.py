@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -106,8 +105,7 @@ def cholesky_lower(matrix: sparse.csc_array) -> sparse.csc_array:
 
 def penalized_system(
     Zt: sparse.csc_array,
-    lambdas: Sequence[Array],
-    levels: Sequence[int],
+    Lambda: sparse.csr_array,
     X: Array,
     sqrt_weights: Array | None,
 ) -> dict[str, Any]:
@@ -116,18 +114,12 @@ def penalized_system(
     Parameters
     ----------
     Zt : (q, n) sparse matrix
-    lambdas : sequence of (p, p) arrays
-        Relative covariance factor of each term.
-    levels : sequence of int
+    Lambda : (q, q) sparse array
+        Relative covariance factor.
     X : (n, p) array
     sqrt_weights : (n,) array or None
     """
     rows = sparse.csr_array(Zt)
-    blocks = [
-        sparse.kron(sparse.eye_array(count), lam)
-        for count, lam in zip(levels, lambdas, strict=True)
-    ]
-    Lambda = sparse.block_diag(blocks, format="csr")
     half = Lambda.T @ rows
     if sqrt_weights is not None:
         half = half @ sparse.diags_array(sqrt_weights)

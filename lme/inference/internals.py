@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -16,8 +16,14 @@ from lme.errors import OptionError, near
 from lme.generalized import GLMMFit
 from lme.inference.components import residual_deviation, term_names, theta_names
 from lme.inference.estimates import fixed_effects, group_sizes
+from lme.inference.known_levels import known_groups, refuse_known
 from lme.inference.modes import stacked
-from lme.inference.working import MixedFit, factors, root_weights
+from lme.inference.working import (
+    MixedFit,
+    factors,
+    relative_factor,
+    root_weights,
+)
 
 
 def _rows_of(fit: MixedFit) -> int:
@@ -65,9 +71,16 @@ def _devcomp(fit: MixedFit) -> dict[str, dict[str, float]]:
 
 
 def _lambdat(fit: MixedFit) -> Any:
+    if known_groups(fit):
+        return relative_factor(fit).T.tocsc()
     template = fit.design.Lambdat.copy()
     template.data = fit.design.entries(fit.lambdas)[fit.design.Lind - 1]
     return template
+
+
+def _lind(fit: MixedFit) -> Any:
+    refuse_known(fit, "getME('Lind')", "See getME('Lambdat').")
+    return fit.design.Lind - 1
 
 
 def _lower(fit: MixedFit) -> NDArray[np.float64]:
@@ -100,6 +113,28 @@ def _sigma(fit: MixedFit) -> float:
     return 1.0 if sigma is None else sigma
 
 
+def _term_rows(fit: MixedFit) -> dict[str, Any]:
+    """Rows of Z' by term and column, as lme4's ``Ztlist``."""
+    parts, first = {}, 0
+    for name, term in zip(term_names(fit), fit.design.terms, strict=True):
+        p, size = len(term.columns), len(term.columns) * len(term.levels)
+        for j, column in enumerate(term.columns):
+            parts[f"{name}.{column}"] = fit.design.Zt[first + j : first + size : p]
+        first += size
+    return parts
+
+
+def _scales_and_shapes(fit: MixedFit) -> dict[str, Any]:
+    """Each relative factor as unit triangle times scales, S on the diagonal."""
+    found = {}
+    for name, factor in zip(term_names(fit), fit.lambdas, strict=True):
+        scale = np.diag(factor).copy()
+        unit = factor / np.where(scale == 0.0, 1.0, scale)
+        np.fill_diagonal(unit, scale)
+        found[name] = unit
+    return found
+
+
 def _sparse(name: str) -> Callable[[MixedFit], Any]:
     return lambda fit: factors(fit)[name]
 
@@ -125,7 +160,7 @@ PARTS: dict[str, tuple[Callable[[MixedFit], Any], str]] = {
     "Lambda": (lambda f: _lambdat(f).T.tocsc(), "relative factor (q, q), sparse"),
     "Lambdat": (_lambdat, "transpose of Lambda (q, q), sparse, zeros stored"),
     "Lind": (
-        lambda f: f.design.Lind - 1,
+        _lind,
         "0-based number of each stored entry of Lambdat (us, diag: into theta)",
     ),
     "A": (_scaled, "Lambda'Z' W^(1/2) (q, n), sparse"),
@@ -141,6 +176,11 @@ PARTS: dict[str, tuple[Callable[[MixedFit], Any], str]] = {
         lambda f: dict(zip(term_names(f), f.lambdas, strict=True)),
         "relative factor of each term",
     ),
+    "ST": (
+        _scales_and_shapes,
+        "each relative factor T S: S on the diagonal, the unit triangle T below",
+    ),
+    "Ztlist": (_term_rows, "rows of Zt, sparse, by term and column"),
     "mmList": (
         lambda f: {
             k: t.values for k, t in zip(term_names(f), f.design.terms, strict=True)
@@ -171,6 +211,12 @@ PARTS: dict[str, tuple[Callable[[MixedFit], Any], str]] = {
     "n_rtrms": (lambda f: len(f.design.terms), "number of random-effects terms"),
     "n_rfacs": (lambda f: len(group_sizes(f)), "number of grouping factors"),
     "p_i": (lambda f: [len(t.columns) for t in f.design.terms], "columns by term"),
+    "m_i": (
+        lambda f: [
+            STRUCTURES[t.structure].size(len(t.columns)) for t in f.design.terms
+        ],
+        "elements of theta by term",
+    ),
     "l_i": (lambda f: [len(t.levels) for t in f.design.terms], "levels by term"),
     "q_i": (lambda f: [part.size for part in f.b], "random effects by term"),
     "REML": (
@@ -190,7 +236,7 @@ PARTS: dict[str, tuple[Callable[[MixedFit], Any], str]] = {
 }
 
 
-def part(fit: MixedFit, name: str | list[str] | tuple[str, ...]) -> Any:
+def part(fit: MixedFit, name: str | Sequence[str]) -> Any:
     """One part of a fitted model.
 
     Parameters

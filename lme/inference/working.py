@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from lme.engine.accumulation import triangular
 from lme.engine.blocked import Blocked
@@ -95,6 +96,18 @@ def conditional_covariance(fit: MixedFit) -> tuple[Array, ...]:
     return tuple(out)
 
 
+def relative_factor(fit: MixedFit) -> sparse.csr_array:
+    """``Lambda`` (q, q) with ``b = Lambda u``, levels with known covariances too."""
+    blocks = []
+    for term, factor in zip(fit.design.terms, fit.lambdas, strict=True):
+        count = len(term.levels)
+        root = sparse.eye_array(count, format="csr")
+        if term.known is not None:
+            root = sparse.csr_array(term.known.colour(np.eye(count)))
+        blocks.append(sparse.kron(root, factor))
+    return sparse.csr_array(sparse.block_diag(blocks, format="csr"))
+
+
 def factors(fit: MixedFit) -> dict[str, Any]:
     """Sparse matrices of the least-squares problem; see `penalized_system`."""
     if not isinstance(fit, GLMMFit) and fit.problem.chain is not None:
@@ -103,6 +116,5 @@ def factors(fit: MixedFit) -> dict[str, Any]:
             "With a residual correlation its rows are sums of rows of the data.",
             "result.fit_record.problem has the whitened columns and cross-products.",
         )
-    levels = [len(term.levels) for term in fit.design.terms]
     Zt: Any = fit.design.Zt
-    return penalized_system(Zt, fit.lambdas, levels, fit.X, root_weights(fit))
+    return penalized_system(Zt, relative_factor(fit), fit.X, root_weights(fit))

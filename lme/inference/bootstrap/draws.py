@@ -31,6 +31,7 @@ from lme.inference.bootstrap.refitting import (
     refit_many,
     search_linear,
 )
+from lme.inference.known_levels import refuse_known
 from lme.inference.prediction import simulation
 from lme.inference.prediction.simulation import Mechanism
 from lme.inference.residual_structure import refuse_structured
@@ -92,6 +93,8 @@ def check_task(fit: MixedFit, kind: Any, re_form: Any, groups: Any, seed: Any) -
             f"The kinds of bootstrap are {', '.join(KINDS)}.",
             near(str(kind), KINDS),
         )
+    if kind in ("semiparametric", "groups"):
+        refuse_known(fit, f"bootstrap(kind={kind!r})", "Use kind='parametric'.")
     if kind != "parametric":
         refuse_structured(fit, f"bootstrap(kind={kind!r})", "Use kind='parametric'.")
     if groups is not None and kind != "groups":

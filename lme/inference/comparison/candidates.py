@@ -31,6 +31,7 @@ from lme.partitions.fingerprints import Fingerprint
 
 if TYPE_CHECKING:
     from lme.covariance import Structure
+    from lme.covariance.known import Known
 
 Array = NDArray[np.float64]
 
@@ -73,6 +74,8 @@ class Component:
     kind : Structure
     covariance : (p, p) array
         Estimated, relative to the residual variance, in the basis of the search.
+    known : Known or None
+        Covariance between the levels, where it is known.
     """
 
     text: str
@@ -85,6 +88,7 @@ class Component:
     structure: str
     kind: Structure = field(repr=False)
     covariance: Array = field(repr=False)
+    known: Known | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -261,6 +265,7 @@ def components(fit: MixedFit) -> tuple[Component, ...]:
                 structure=term.structure,
                 kind=slot.structure,
                 covariance=block @ block.T,
+                known=term.known,
             )
         )
     return tuple(found)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.engine.lmm import Evaluation
+from lme.engine.relcov import spread
 from lme.errors import FitError, LMEWarning
 from lme.fit import Fit
 from lme.generalized import GLMMFit
@@ -27,7 +28,8 @@ from lme.inference.working import MixedFit, log_extra
 Array = NDArray[np.float64]
 
 #: Smallest eigenvalue of the Hessian, on a common scale, that determines theta.
-_SINGULAR = 1e-10
+#: Where it does not, what is left is the gradient that the search stopped at.
+_SINGULAR = 1e-5
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def _correction(fit: Fit) -> float:
     for i, direction in enumerate(chosen):
         factor = fit.problem.factors[direction.factor]
         sums = np.stack([Zt @ Py for Zt in factor.transposed], axis=1)
-        moved = sums @ direction.change
+        moved = spread(direction.known, sums @ direction.change)
         columns[:, i] = np.einsum("np,np->n", factor.values, moved[factor.codes])
     slope = columns.T @ Py
     g = here.precise(columns) - here.half @ (here.half.T @ columns)

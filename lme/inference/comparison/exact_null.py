@@ -17,7 +17,7 @@ from scipy import sparse
 from lme.engine.decompositions import orthonormal
 from lme.errors import FitError
 from lme.inference.comparison.boundary import cones
-from lme.inference.comparison.candidates import Candidate
+from lme.inference.comparison.candidates import Candidate, Component
 from lme.inference.comparison.nesting import Nesting
 
 Array = NDArray[np.float64]
@@ -109,20 +109,23 @@ def spectrum(small: Candidate, large: Candidate, nested: Nesting) -> Spectrum:
             f"The exact test takes the eigenvalues of at most {_MOST}.",
             "With so many, use the chi-square mixture.",
         )
-    return _spectrum(small, large, component.codes, component.levels, columns)
+    return _spectrum(small, large, component, columns)
 
 
 def _spectrum(
     small: Candidate,
     large: Candidate,
-    codes: NDArray[np.intp],
-    levels: int,
+    component: Component,
     columns: Array,
 ) -> Spectrum:
     n, width = columns.shape
+    codes, levels, known = component.codes, component.levels, component.known
     rows = np.repeat(np.arange(n), width)
     where = (codes[:, None] * width + np.arange(width)).ravel()
     Z = sparse.csr_matrix((columns.ravel(), (rows, where)), (n, levels * width))
+    if known is not None:
+        root = known.colour(np.eye(levels))
+        Z = sparse.csr_matrix(Z @ sparse.kron(root, np.eye(width), format="csr"))
     basis, _ = orthonormal(large.X * np.sqrt(large.weights)[:, None])
     ZX = Z.T @ basis
     gram = (Z.T @ Z).toarray()
@@ -132,7 +135,8 @@ def _spectrum(
     if large.reml:
         return Spectrum(*mu, *mu, residual, residual, 0)
     # The effects of one column do not overlap.
-    inner = np.sort(gram.diagonal()) if width == 1 else np.linalg.eigvalsh(gram)
+    alone = width == 1 and known is None
+    inner = np.sort(gram.diagonal()) if alone else np.linalg.eigvalsh(gram)
     xi = _distinct(np.asarray(inner))
     return Spectrum(*mu, *xi, n, residual, tested)
 

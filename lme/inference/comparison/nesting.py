@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lme.covariance.known import Known
 from lme.engine.decompositions import find_dependent_columns
+from lme.engine.relcov import spread
 from lme.errors import OptionError
 from lme.inference.comparison.candidates import (
     Candidate,
@@ -143,12 +145,23 @@ def _by_structure(small: Component, large: Sequence[Component]) -> int | None:
         if (
             other.structure in wider
             and not linear
+            and same_relation(small.known, other.known)
             and other.values.shape == small.values.shape
             and np.allclose(other.values, small.values)
             and same_partition(small.codes, other.codes)
         ):
             return i
     return None
+
+
+def same_relation(one: Known | None, other: Known | None) -> bool:
+    """Whether the levels of two factors depend on one another alike."""
+    if one is None or other is None or one is other:
+        return one is other
+    probe = np.linspace(1.0, 2.0, one.levels)
+    return one.levels == other.levels and bool(
+        np.allclose(one.spread(probe), other.spread(probe))
+    )
 
 
 def same_partition(one: NDArray[np.intp], other: NDArray[np.intp]) -> bool:
@@ -211,7 +224,9 @@ def _forms(component: Component, basis: Array, probes: Array) -> Array:
             shape=(component.levels, n),
         )
         sums[a] = np.asarray(Zt @ probes.T)
-    moments = np.einsum("alw,blw->wab", sums, sums)
+    related = np.moveaxis(sums, 0, 1)
+    related = np.moveaxis(spread(component.known, related), 1, 0)
+    moments = np.einsum("alw,blw->wab", sums, related)
     return np.asarray(np.einsum("wab,mab->wm", moments, basis))
 
 

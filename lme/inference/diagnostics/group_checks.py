@@ -53,7 +53,8 @@ def _modes(
     ):
         # One count says little of its own effect: such modes follow no normal curve.
         alone = isinstance(fit, GLMMFit) and 2 * len(term.levels) > fit.mu.size
-        if term.values.shape[1] and not alone:
+        # Modes of related levels go together, and are no sample.
+        if term.values.shape[1] and not alone and term.known is None:
             whole = fit.sigma**2 * lam @ lam.T
             spread = whole - np.moveaxis(left, -1, 0)
             out.append((term.group, term.columns, term.levels, b, spread))

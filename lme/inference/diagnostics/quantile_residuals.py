@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from lme.fit import Fit
+from lme.inference.known_levels import row_variances
 from lme.inference.prediction.simulation import (
     blocks,
     child,
@@ -86,6 +87,7 @@ def _normal_scores(fit: Fit, kind: str) -> Array:
         return np.asarray((design.y - fit.mu) / (fit.sigma * np.sqrt(variance)))
     offset = 0.0 if design.offset is None else design.offset
     for term, lam in zip(design.terms, fit.lambdas, strict=True):
-        variance = variance + ((term.values @ lam) ** 2).sum(axis=1)
+        spread = ((term.values @ lam) ** 2).sum(axis=1)
+        variance = variance + row_variances(term) * spread
     marginal = design.y - offset - fit.X @ fit.beta
     return np.asarray(marginal / (fit.sigma * np.sqrt(variance)))

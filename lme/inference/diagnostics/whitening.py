@@ -38,6 +38,8 @@ def independent_parts(factors: tuple[Factor, ...]) -> Rows:
     factors : tuple of Factor
     """
     codes = factors[0].codes
+    if any(factor.known is not None for factor in factors):
+        return np.zeros(codes.size, dtype=np.intp)
     if len(factors) == 1:
         return codes
     offsets = np.cumsum([0, *(factor.levels for factor in factors)])
@@ -105,6 +107,8 @@ def _dense_is_better(factors: tuple[Factor, ...], rows: Rows) -> bool:
         return True
     q = float(_columns(factors, rows[0]))
     whole, in_turn = m**3 / 3.0, 2.0 * m * q**2
+    if any(factor.known is not None for factor in factors):
+        in_turn = np.inf
     least = min(whole, in_turn)
     side = m if whole <= in_turn else q
     if least > _MOST_WORK or side**2 > _MOST_NUMBERS:
@@ -133,9 +137,11 @@ def _whiten_dense(
         for factor, lam in zip(factors, lambdas, strict=True):
             half = factor.values[some] @ lam
             codes = factor.codes[some]
-            V += (half @ half.transpose(0, 2, 1)) * (
-                codes[:, :, None] == codes[:, None, :]
-            )
+            related: Array = codes[:, :, None] == codes[:, None, :]
+            if factor.known is not None:
+                K = factor.known.spread(np.eye(factor.levels))
+                related = K[codes[:, :, None], codes[:, None, :]]
+            V += (half @ half.transpose(0, 2, 1)) * related
         L = np.linalg.cholesky(V)
         if m > _BLOCK:
             for part, root in zip(some, L, strict=True):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lme.errors import OptionError
 from lme.fit import Fit
+from lme.inference.known_levels import refuse_known
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -66,7 +67,10 @@ def containment(fit: Fit) -> Containment:
     ------
     OptionError
         If the grouping factors are not nested in each other.
+    FitError
+        With a known covariance between levels.
     """
+    refuse_known(fit, "ddf='containment'", "Use ddf='satterthwaite'.")
     groups = {term.group: (term.codes, len(term.levels)) for term in fit.design.terms}
     nested = sorted(groups.items(), key=lambda item: item[1][1])
     for (name, (outer, _)), (below, (inner, levels)) in pairwise(nested):

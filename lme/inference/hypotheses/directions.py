@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lme.covariance.known import Known
 from lme.engine.crossproducts import by_rows, multiply
 from lme.engine.lmm import Evaluation
+from lme.engine.relcov import colour, gather, spread
 from lme.fit import Fit
 
 Array = NDArray[np.float64]
@@ -33,10 +35,13 @@ class Direction:
     factor : int
     change : (p_f, p_f) array
         Symmetric, in the internal basis.
+    known : Known or None
+        Covariance K between the levels, in place of the identity matrix.
     """
 
     factor: int
     change: Array
+    known: Known | None = None
 
 
 def evaluated(fit: Fit, gradient: bool = False) -> Evaluation:
@@ -80,13 +85,14 @@ def sandwiches(directions: Sequence[Direction], W: Sequence[Array]) -> Array:
 
 
 def changed(direction: Direction, vectors: Array) -> Array:
-    """The direction applied to its factor's effects (l, p_f, r), level by level."""
-    out: Array = np.matmul(direction.change, vectors)
-    return out
+    """The direction applied to its factor's effects (l, p_f, r)."""
+    return spread(direction.known, np.matmul(direction.change, vectors))
 
 
 def columns_of_inverse(at: Evaluation) -> Iterator[tuple[int, list[Array]]]:
-    """``B = Z'V^-1 Z`` in chunks of columns.
+    """``B = T'Z'V^-1 Z T`` in chunks of columns.
+
+    T is a root of the known covariances between levels, else the identity.
 
     Yields
     ------
@@ -107,5 +113,9 @@ def columns_of_inverse(at: Evaluation) -> Iterator[tuple[int, list[Array]]]:
             ]
             rows = np.repeat(np.arange(start, start + m), p)
             unit[g][rows, np.tile(np.arange(p), m), np.arange(m * p)] = 1.0
-            found = apply_inverse(at, unit)
+            unit[g] = colour(cross.relation(g), unit[g])
+            found = [
+                gather(cross.relation(f), b)
+                for f, b in enumerate(apply_inverse(at, unit))
+            ]
             yield g, [b.reshape(*b.shape[:2], m, p) for b in found]

@@ -156,9 +156,10 @@ def _inverse(information: Array) -> Array:
 
 def directions(at: Evaluation) -> list[Direction]:
     """Derivatives of V in the variances and covariances of the random effects."""
-    template = at.criterion.problem.template
-    found = []
+    problem = at.criterion.problem
+    template, found = problem.template, []
     for slot in template.slots:
+        known = problem.cross.relation(slot.factor)
         p = slot.columns.stop - slot.columns.start
         width = template.widths[slot.factor]
         if not slot.structure.linear:
@@ -170,7 +171,7 @@ def directions(at: Evaluation) -> list[Direction]:
         if slot.structure.size(p) == 1:
             change = np.zeros((width, width))
             change[slot.columns, slot.columns] = np.eye(p)
-            found.append(Direction(slot.factor, change))
+            found.append(Direction(slot.factor, change, known))
             continue
         # The entries of lambda that are free are those of the covariance, too.
         pattern = slot.structure.jacobian(at.theta[slot.theta], p).any(axis=0)
@@ -178,7 +179,7 @@ def directions(at: Evaluation) -> list[Direction]:
             change = np.zeros((width, width))
             rows = slot.columns.start + a, slot.columns.start + b
             change[rows] = change[rows[::-1]] = 1.0
-            found.append(Direction(slot.factor, change))
+            found.append(Direction(slot.factor, change, known))
     return found
 
 

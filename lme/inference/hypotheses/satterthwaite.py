@@ -19,6 +19,7 @@ from lme.engine.choice import blocked_seconds, sparse_seconds
 from lme.engine.cholmod import Cholmod
 from lme.engine.crossproducts import rows_times
 from lme.engine.lmm import Evaluation
+from lme.engine.relcov import spread
 from lme.engine.threads import suited_threads
 from lme.fit import Fit
 from lme.inference.hypotheses.directions import (
@@ -162,15 +163,16 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
 
 def directions(at: Evaluation) -> list[Direction]:
     """Derivatives of V in theta (internal basis)."""
-    template = at.criterion.problem.template
-    found = []
+    problem = at.criterion.problem
+    template, found = problem.template, []
     for slot, J in zip(template.slots, template.jacobians(at.theta), strict=True):
         p = template.widths[slot.factor]
         lam = at.lambdas[slot.factor][slot.columns, slot.columns]
         for part in J:
             change = np.zeros((p, p))
             change[slot.columns, slot.columns] = part @ lam.T + lam @ part.T
-            found.append(Direction(slot.factor, change))
+            known = problem.cross.relation(slot.factor)
+            found.append(Direction(slot.factor, change, known))
     return found
 
 
@@ -189,7 +191,7 @@ def hessian(fit: Fit, at: Evaluation | None = None) -> Array:
     for i, direction in enumerate(directions(at)):
         part = d[direction.factor]
         moved = rows_times(part, direction.change[None])[:, :, 0]
-        slope[i] = -np.vdot(part, moved)
+        slope[i] = -np.vdot(part, spread(direction.known, moved))
     profiled = np.empty((k, k))
     for i, width in enumerate(STEP * np.maximum(np.abs(at.theta), 0.01)):
         step = np.zeros(k)

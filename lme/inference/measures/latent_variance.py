@@ -17,6 +17,7 @@ from scipy.special import polygamma
 from lme.errors import OptionError, near
 from lme.families.base import Family
 from lme.generalized import GLMMFit, fit_glmm
+from lme.inference.known_levels import row_variances
 from lme.inference.working import MixedFit, log_extra
 
 Array = NDArray[np.float64]
@@ -113,6 +114,6 @@ def random_variances(fit: MixedFit) -> Array:
     out = []
     for term, factor in zip(fit.design.terms, fit.lambdas, strict=True):
         # The mean of |lambda' z|^2: never negative, whatever the rounding.
-        spread = term.values @ factor
-        out.append(fit.sigma**2 * float(np.mean(np.sum(spread**2, axis=1))))
+        spread = np.sum((term.values @ factor) ** 2, axis=1)
+        out.append(fit.sigma**2 * float(np.mean(row_variances(term) * spread)))
     return np.array(out)

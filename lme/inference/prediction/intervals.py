@@ -17,6 +17,7 @@ from lme.generalized import GLMMFit
 from lme.inference.estimates import label_rows
 from lme.inference.hypotheses.satterthwaite import STEP, hessian, pseudo_inverse
 from lme.inference.hypotheses.wald import covariance
+from lme.inference.known_levels import row_variances
 from lme.inference.prediction.conditional_means import (
     WHICH,
     check_choice,
@@ -238,15 +239,20 @@ def _drawn(
         own = kept.get(k, ())
         rest = tuple(j for j in range(len(term.columns)) if j not in own)
         if rest and table is None:
-            obs.append((k, masked(term.values, rest)))
+            size = np.sqrt(row_variances(term))[:, None]
+            obs.append((k, size * masked(term.values, rest)))
         elif rest:
             columns = new_columns(recipe_of(fit), table, k, rest)
             if isinstance(columns, list):
                 missing += columns
             else:
-                obs.append((k, masked(columns, rest)))
+                # Whose level is not asked for has the mean variance of all.
+                size = 1.0 if term.known is None else np.sqrt(term.known.scale)
+                obs.append((k, size * masked(columns, rest)))
         if k in at and (at[k].codes < 0).any():
             unseen = np.where(at[k].codes[:, None] < 0, at[k].values, 0.0)
+            if term.known is not None:
+                unseen = np.sqrt(term.known.scale) * unseen
             obs.append((k, unseen))
             if new_levels == "sample":
                 mean.append((k, unseen))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lme.covariance.known import Known
 from lme.errors import DataError, DataTypeError, OptionError
 from lme.families.base import Family
 from lme.generalized import GLMMFit
@@ -47,6 +48,8 @@ class Effects:
     levels : int
     factor : (p, p) array
         ``b = factor z`` with standard normal z, on the standard-deviation scale.
+    known : Known or None
+        Covariance between the first of the levels; the others are independent.
     keys : (levels,) uint64
         By which levels are known in other parts of the data; empty where not wanted.
     """
@@ -55,6 +58,7 @@ class Effects:
     values: Array
     levels: int
     factor: Array
+    known: Known | None = None
     keys: NDArray[np.uint64] = field(default_factory=_no_keys, repr=False)
 
 
@@ -233,27 +237,38 @@ def draw(mechanism: Mechanism, seed: np.random.SeedSequence, count: int) -> Arra
             out = np.ascontiguousarray(mechanism.chain.colour(out.T).T)
         out *= mechanism.deviations
         out += mechanism.eta
-        _add_effects(mechanism, numbers[:, : mechanism.q], out)
+        add_effects(mechanism, numbers[:, : mechanism.q], out)
         return np.ascontiguousarray(out)
     out = np.empty((count, mechanism.eta.size))
     for row in out:
         row[:] = mechanism.eta
-        _add_effects(mechanism, rng.standard_normal((1, mechanism.q)), row[None, :])
+        add_effects(mechanism, rng.standard_normal((1, mechanism.q)), row[None, :])
         row[:] = respond(mechanism, mechanism.family, rng, row)
     return out
 
 
-def _add_effects(mechanism: Mechanism, numbers: Array, out: Array) -> None:
+def add_effects(mechanism: Mechanism, numbers: Array, out: Array) -> None:
     """Add ``Z b`` to the rows of `out` (count, n), from standard normal numbers."""
     first = 0
     for part in mechanism.effects:
         rank = part.factor.shape[1]
         last = first + part.levels * rank
         spherical = numbers[:, first:last].reshape(len(numbers), part.levels, rank)
+        if part.known is not None:
+            spherical = _related(part.known, spherical)
         modes = spherical @ part.factor.T
         for j in range(part.values.shape[1]):
             out += np.take(modes[:, :, j], part.codes, axis=1) * part.values[:, j]
         first = last
+
+
+def _related(known: Known, spherical: Array) -> Array:
+    """Effects (count, levels, rank) with a known covariance between the levels."""
+    first = np.moveaxis(spherical[:, : known.levels], 1, 0)
+    related = np.moveaxis(known.colour(np.ascontiguousarray(first)), 0, 1)
+    # Levels that it does not have are taken as unrelated, of the mean variance.
+    others = np.sqrt(known.scale) * spherical[:, known.levels :]
+    return np.concatenate([related, others], axis=1)
 
 
 def respond(
@@ -301,7 +316,8 @@ def mechanism_of(fit: MixedFit, re_form: str = "none") -> Mechanism:
         factor = drawn_factor(fit, k, kept.get(k, ()))
         if factor is None:
             continue
-        effects.append(Effects(term.codes, term.values, len(term.levels), factor))
+        levels = len(term.levels)
+        effects.append(Effects(term.codes, term.values, levels, factor, term.known))
     found = responding(fit, eta, tuple(effects), fit.design.weights)
     if isinstance(fit, GLMMFit):
         return found

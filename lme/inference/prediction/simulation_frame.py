@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lme.covariance.known import Known
 from lme.families.base import Family
 from lme.formula.design import Design
 from lme.formula.table import Table
@@ -169,11 +170,11 @@ def new_mechanism(
             values = term.values
             if own:
                 values = np.where(term.codes[:, None] < 0, 0.0, values)
-            effects.append(_compressed(codes, values, factor, named))
+            effects.append(_compressed(codes, values, factor, named, term.known))
         whole = drawn_factor(fit, k, ())
         if own and whole is not None and (term.codes < 0).any():
             fresh = np.where(term.codes[:, None] < 0, term.values, 0.0)
-            effects.append(_compressed(codes, fresh, whole, named))
+            effects.append(_compressed(codes, fresh, whole, named, term.known))
     eta = known_part(fit, replace(rows, terms=tuple(terms)))
     return responding(fit, eta, tuple(effects), weights)
 
@@ -217,12 +218,17 @@ def _compressed(
     values: Array,
     factor: Array,
     known: Callable[[NDArray[np.intp]], Hashes],
+    relation: Known | None,
 ) -> Effects:
     """Effects of the levels that occur, so that the others cost nothing."""
+    if relation is not None:
+        # Levels with a known covariance are drawn together.
+        count = max(relation.levels, int(codes.max(initial=-1)) + 1)
+        keys = known(np.arange(count, dtype=np.intp))
+        return Effects(codes, values, count, factor, relation, keys)
     occurring, position = np.unique(codes, return_inverse=True)
-    return Effects(
-        position.astype(np.intp), values, len(occurring), factor, known(occurring)
-    )
+    own = position.astype(np.intp)
+    return Effects(own, values, len(occurring), factor, keys=known(occurring))
 
 
 def framed(

@@ -78,6 +78,13 @@ def find_clusters(design: Design, groups: Any = None, frame: Any = None) -> Clus
         If a random-effects term has a level in more than one cluster.
     """
     factors = design.flist
+    tied = [term.group for term in design.terms if term.known is not None]
+    if tied:
+        raise DesignError(
+            f"The levels of {tied[0]!r} have a known covariance.",
+            "Robust covariances need independent clusters.",
+            "Leave cov_type at the model's.",
+        )
     if groups is None:
         groups = min(factors, key=lambda name: len(factors[name].levels))
     if isinstance(groups, str) and groups in factors:
