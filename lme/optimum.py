@@ -15,7 +15,7 @@ from lme.engine.threads import suited_threads
 from lme.errors import FitError
 from lme.preparation import second_opinion, settle_zeros
 from lme.search import Control, Optimizer, Outcome, Point
-from lme.starting import linear_start, other_starts
+from lme.starting import correlated_starts, linear_start, other_starts
 
 Array = NDArray[np.float64]
 Search = Callable[[Callable[[Array], Point], Array, NDArray[np.bool_]], Outcome]
@@ -68,9 +68,13 @@ def find_optimum(
             )
         if outcome.status == "max_evaluations":
             return outcome
-        for other in other_starts(problem, start):
+        for other in other_starts(problem, start, len(outcome.points)):
             outcome = second_opinion(
                 criterion, outcome, other, even, search, always=start is None
+            )
+        for other in correlated_starts(problem, outcome.point.theta):
+            outcome = second_opinion(
+                criterion, outcome, other, even, search, always=True
             )
         return search_pivoted(criterion, outcome, onward)
 

@@ -13,6 +13,7 @@ from lme.engine import lmm, moments, pirls
 from lme.engine.crossproducts import cross_products
 from lme.engine.laplace import Laplace
 from lme.engine.pirls import Pirls
+from lme.engine.relcov import Template
 from lme.errors import OptionError, near
 from lme.search import Point
 
@@ -20,6 +21,10 @@ Array = NDArray[np.float64]
 
 #: Levels below which a factor without a constant beside it asks for a second start.
 _FEW_LEVELS = 6
+#: Evaluations of a search that went straight to its optimum.
+_SHORT = 10
+#: Covariance parameters above which further starts would take too long.
+_MOST_PARAMETERS = 25
 #: Standard deviation of effects on the link scale above which groups are all alike.
 _ALIKE = 4.0
 #: Factor from there to the second start.
@@ -57,15 +62,19 @@ def linear_start(problem: lmm.Problem, start: Any) -> Array:
     return problem.template.internal(theta)
 
 
-def other_starts(problem: lmm.Problem, given: Any) -> list[Array]:
-    """Further starts where one is not enough.
+def other_starts(problem: lmm.Problem, given: Any, evaluations: int) -> list[Array]:
+    """Further starts where one is not enough, as its number of evaluations may tell.
 
     A start of the user's is held against that from moments. Without a constant among
     the fixed effects, factors of few levels compete for the mean of the response, and
-    the criterion has a minimum for each that wins: each gets a start.
+    the criterion has a minimum for each that wins: each gets a start. Three effects a
+    level and few levels leave room for several minima: where the search was not short,
+    small variances are another start.
     """
     if given is not None:
         return [moments.start(problem)]
+    if evaluations > _SHORT and _crowded(problem):
+        return [scale * _identity(problem.template) for scale in (0.3, 0.1)]
     levels = np.array([problem.cross.levels[s.factor] for s in problem.template.slots])
     few = np.flatnonzero(levels < _FEW_LEVELS)
     if few.size < 2:
@@ -80,6 +89,49 @@ def other_starts(problem: lmm.Problem, given: Any) -> list[Array]:
             identity = slot.structure.start(slot.columns.stop - slot.columns.start)
             theta[slot.theta] = identity * (1.0 if number == winner else 0.1)
         out.append(theta)
+    return out
+
+
+def _crowded(problem: lmm.Problem) -> bool:
+    """Whether some term has hardly more levels than (co)variances."""
+    if problem.template.size > _MOST_PARAMETERS:
+        return False
+    for slot in problem.template.slots:
+        p = slot.columns.stop - slot.columns.start
+        k = slot.theta.stop - slot.theta.start
+        if k > 2 * p - 1 and problem.cross.levels[slot.factor] <= 2 * k:
+            return True
+    return False
+
+
+def correlated_starts(problem: lmm.Problem, theta: Array) -> list[Array]:
+    """Starts with strong correlations, where a pattern of them ended beside zeros.
+
+    Deviations that are searched by their logarithm reach zero only in the limit, and a
+    pattern of correlations can hold them there although another one is better.
+
+    Parameters
+    ----------
+    problem : Problem
+    theta : (k,) array
+        The end of a search, internal basis.
+    """
+    template = problem.template
+    if not template.idle(theta).any():
+        return []
+    out = []
+    for neighbours in (0.9, -0.9):
+        start = moments.start(problem)
+        for slot in template.slots:
+            p = slot.columns.stop - slot.columns.start
+            if slot.structure.linear or p == 1:
+                continue
+            factor = slot.structure.factor(start[slot.theta], p)
+            lags = np.abs(np.subtract.outer(np.arange(p), np.arange(p)))
+            root = np.linalg.cholesky(neighbours**lags)
+            deviations = np.sqrt((factor**2).sum(axis=1, keepdims=True))
+            start[slot.theta] = slot.structure.pack(deviations * root)
+        out.append(start)
     return out
 
 
@@ -99,7 +151,7 @@ def generalized_moments(problem: pirls.Problem) -> tuple[Array, Array]:
         gamma = problem.basis.T @ (level - problem.offset) / problem.y.size
         modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
     if modes is None:
-        return gamma, 0.1 * template.internal(_identity(problem))
+        return gamma, 0.1 * template.internal(_identity(template))
     root = np.sqrt(modes.at.W)
     residual = np.divide(
         -0.5 * modes.at.g, root, out=np.zeros_like(root), where=root > 1e-12
@@ -114,11 +166,11 @@ def generalized_moments(problem: pirls.Problem) -> tuple[Array, Array]:
     return modes.gamma, theta * (np.sqrt(sigma2) if family.dispersion else 1.0)
 
 
-def _identity(problem: pirls.Problem) -> Array:
+def _identity(template: Template) -> Array:
     return np.concatenate(
         [
             slot.structure.start(slot.columns.stop - slot.columns.start)
-            for slot in problem.template.slots
+            for slot in template.slots
         ]
     )
 
