@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings as _warnings
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -151,7 +150,7 @@ def active_information(
     """
     active = np.ones(len(outcome.information), dtype=bool)
     active[offset : offset + template.size] = ~template.idle(theta)
-    return outcome.information[np.ix_(active, active)]
+    return np.asarray(outcome.information[np.ix_(active, active)])
 
 
 def trace_of(outcome: Outcome, template: Template, offset: int = 0) -> Trace:
@@ -246,7 +245,7 @@ def check_sigma(sigma: Any) -> float | None:
     """
     if sigma is None:
         return None
-    if isinstance(sigma, Real) and not isinstance(sigma, bool):
+    if isinstance(sigma, int | float | np.number) and not isinstance(sigma, bool):
         value = float(sigma)
         if 0.0 < value < np.inf:
             return value

@@ -33,7 +33,7 @@ DESIGN_OPTIONS = ("weights", "offset", "subset", "na_action", "contrasts", "cont
 FOREIGN: Mapping[str, str] = {
     "groups": "Write the grouping factor into the formula, as in y ~ x + (1 | g).",
     "re_formula": "Write the slopes into the formula, as in y ~ x + (x | g).",
-    "vc_formula": "Write nested factors as (1 | g/h), crossed ones as (1 | g) + (1 | h).",
+    "vc_formula": "Nested factors are (1 | g/h), crossed ones (1 | g) + (1 | h).",
     "exog_re": "Write random effects into the formula, as in y ~ x + (x | g).",
     "missing": "na_action says what happens to rows with missing values.",
     "drop_cols": "Remove terms in the formula, as in y ~ a * b - a:b + (1 | g).",
@@ -98,7 +98,8 @@ class MixedModel(LikelihoodModel):
         self.design = design
         self.options = options
         self.checks = severities(options.get("checks"))
-        found = (*found, *check_design(design.sketch, self.checks, free_scale=free_scale))
+        sketch = design.sketch
+        found = (*found, *check_design(sketch, self.checks, free_scale=free_scale))
         for note in found:
             # The user called lmer, from_formula, from_design, its _prepare, then this.
             warnings.warn(note, stacklevel=6)

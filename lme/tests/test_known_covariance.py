@@ -5,7 +5,6 @@ import pytest
 from scipy import sparse
 
 from lme.covariance.known import dense_covariance, sparse_precision
-from lme.engine import cholmod
 from lme.engine.choice import KERNELS
 from lme.tests.designs import RandomDesign
 from lme.tests.test_kernels import NAMES, POINTS, check, close, point
