@@ -22,6 +22,9 @@ from lme.formula.values import Factor, Value, as_factor
 
 Codes = NDArray[np.intp]
 
+#: Levels from which a table of numbers pays.
+_MANY = 1000
+
 
 @dataclass(frozen=True)
 class Grouping:
@@ -47,7 +50,12 @@ class Grouping:
     def locate(self, value: Callable[[Node], Value]) -> Codes:
         """Level of each row of new data, -1 where it is unknown or missing."""
         if self.parts is None:
-            return self._codes(as_factor(value(self.node)))
+            raw = value(self.node)
+            if isinstance(raw, np.ndarray) and raw.dtype.kind == "i":
+                table = self._numbers if len(self.levels) > _MANY else None
+                if table is not None:
+                    return np.asarray(table.get_indexer(pd.Index(raw)), dtype=np.intp)
+            return self._codes(as_factor(raw))
         assert self.keys is not None
         left, right = (part.locate(value) for part in self.parts)
         wanted = left.astype(np.int64) * len(self.parts[1].levels) + right
@@ -61,9 +69,20 @@ class Grouping:
         """Hash table of the levels, made once for any number of new data."""
         return pd.Index(self.levels, dtype=object)
 
+    @cached_property
+    def _numbers(self) -> pd.Index[Any] | None:
+        """The levels as whole numbers, where all of them are written as such."""
+        try:
+            numbers = np.array(self.levels, dtype=np.int64)
+        except (ValueError, OverflowError):
+            return None
+        same = all(map(str.__eq__, map(str, numbers.tolist()), self.levels))
+        return pd.Index(numbers) if same else None
+
     def __getstate__(self) -> dict[str, Any]:
-        # Another process makes its own.
-        return {k: v for k, v in self.__dict__.items() if k != "_index"}
+        # Another process makes its own tables.
+        made = ("_index", "_numbers")
+        return {k: v for k, v in self.__dict__.items() if k not in made}
 
     def _codes(self, factor: Factor) -> Codes:
         """Level of each row of a single factor, -1 where it is unknown."""

@@ -21,7 +21,7 @@ from lme.formula.design import (
 )
 from lme.formula.evaluation import check_names
 from lme.formula.parts import parse_formula
-from lme.formula.predictors import Predictors
+from lme.formula.predictors import Predictor, Predictors
 from lme.formula.recipe import Recipe
 from lme.formula.sample import Sample, check_options
 from lme.partitions.encoding import Encoder
@@ -332,9 +332,17 @@ def _design(
         y_levels=layout.response.levels,
         predictors=Predictors(
             layout.predictors,
-            table.cells,
+            _cells(table, layout.leveled),
             table.frequencies,
             0.0 if offset is None else offset.mean,
         ),
         partitions=partitions,
     )
+
+
+def _cells(table: Tabulation, leveled: tuple[Predictor, ...]) -> NDArray[np.intp]:
+    """Combinations of the levels of predictors that occur, (c, f)."""
+    if not table.keys.size:
+        return np.zeros((0, len(leveled)), dtype=np.intp)
+    shape = [len(one.labels) for one in leveled]
+    return np.stack(np.unravel_index(table.keys, shape), axis=1).astype(np.intp)

@@ -161,9 +161,10 @@ class Surveyor:
         coerced = {name for node in nodes for name in coerced_names(node)}
         for name in _columns(self.request, sample):
             raw = sample.raw(Name(name))
-            one = distinct({name: raw}, number)
-            if not (name in coerced or _is_categories(raw) or is_logical(raw)):
-                one = shortened(one)
+            if name in coerced or _is_categories(raw) or is_logical(raw):
+                one = distinct({name: raw}, number)
+            else:
+                one = _few_values(name, raw, number)
                 moments[f"predictor {name}"] = moments_of(np.asarray(raw, dtype=float))
             found[name] = one
         return found, moments
@@ -207,6 +208,12 @@ def shortened(one: Representative) -> Representative:
     """At most three values: two are levels, three are too many to be."""
     cut = {name: take(value, slice(0, 3)) for name, value in one.values.items()}
     return Representative(cut, one.first)
+
+
+def _few_values(name: str, raw: Value, number: int) -> Representative:
+    """At most three of the values of a number, which the first rows mostly show."""
+    one = shortened(distinct({name: take(raw, slice(0, 100))}, number))
+    return one if len(one) > 2 else shortened(distinct({name: raw}, number))
 
 
 def _is_categories(value: Value) -> bool:

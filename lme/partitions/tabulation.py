@@ -6,6 +6,7 @@ cross-products are added up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ Codes = NDArray[np.intp]
 
 #: Rows that are kept for looking at.
 PROBE = 4096
+#: Combinations of levels beyond which none are counted.
+_CELLS = 2.0**62
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ class Tabulation:
     plain : (p, p) array
         Triangular factor of X without weights.
     columns : Columns
-    cells : (c, f) intp
-        Combinations of levels of the predictors.
+    keys : (c,) int64
+        Combinations of levels of the predictors that occur, see `cell_keys`.
     frequencies : (c,) array
         How often they occur, or the sums of the weights.
     probe : tuple of Probe
@@ -93,7 +96,7 @@ class Tabulation:
     triangles: list[Array]
     plain: Array
     columns: Columns
-    cells: Codes
+    keys: NDArray[np.int64]
     frequencies: Array
     probe: tuple[Probe, ...]
     fingerprint: Fingerprint
@@ -124,7 +127,10 @@ class Tabulator:
             return None
         X = found.block.X
         mean = X.mean(axis=0)
-        cells, frequencies = summed(found.cells, _frequency(found))
+        sizes = [len(one.labels) for one in self.encoder.predictors]
+        keys, frequencies = np.zeros(0, dtype=np.int64), np.zeros(0)
+        if sizes and np.prod([float(size) for size in sizes]) <= _CELLS:
+            keys, frequencies = summed(cell_keys(found, sizes), _frequency(found))
         triangles = triangles_of(found.block)
         return Tabulation(
             triangles,
@@ -135,7 +141,7 @@ class Tabulator:
                 ((X - mean) ** 2).sum(axis=0),
                 ((X == 0.0) | (X == 1.0)).all(axis=0),
             ),
-            cells,
+            keys,
             frequencies,
             (self._probe(found, number),),
             fingerprint(found.response.y, found.weights),
@@ -167,26 +173,41 @@ def _frequency(found: Encoded) -> Array:
     return np.ones(found.block.z.size)
 
 
-def summed(cells: Codes, frequencies: Array) -> tuple[Codes, Array]:
-    """Distinct combinations in order, and the sums of what belongs to each."""
-    if not cells.shape[1] or not len(cells):
-        return cells[:0], frequencies[:0]
-    found, inverse = np.unique(cells, axis=0, return_inverse=True)
-    sums = np.bincount(inverse.ravel(), frequencies, len(found))
-    return found.astype(np.intp), sums.astype(np.float64)
+def cell_keys(found: Encoded, sizes: Sequence[int]) -> NDArray[np.int64]:
+    """A number for each combination of levels, the last predictor running fastest."""
+    key = np.zeros(len(found.cells), dtype=np.int64)
+    for codes, size in zip(found.cells.T, sizes, strict=True):
+        key = key * size + codes
+    return key
+
+
+def summed(
+    keys: NDArray[np.int64], frequencies: Array
+) -> tuple[NDArray[np.int64], Array]:
+    """Distinct keys in order, and the sums of what belongs to each."""
+    if not keys.size:
+        return keys, frequencies[:0]
+    bound = int(keys.max()) + 1
+    if bound <= max(keys.size, 100_000):
+        present = np.flatnonzero(np.bincount(keys, minlength=bound))
+        sums = np.bincount(keys, frequencies, bound)[present]
+        return present.astype(np.int64), sums.astype(np.float64)
+    found, inverse = np.unique(keys, return_inverse=True)
+    sums = np.bincount(inverse, frequencies, len(found))
+    return found, sums.astype(np.float64)
 
 
 def merged_tabulation(a: Tabulation, b: Tabulation) -> Tabulation:
     """What two successive sets of partitions add up to."""
-    cells, frequencies = summed(
-        np.concatenate([a.cells, b.cells]),
+    keys, frequencies = summed(
+        np.concatenate([a.keys, b.keys]),
         np.concatenate([a.frequencies, b.frequencies]),
     )
     return Tabulation(
         stacked(a.triangles, b.triangles),
         triangular(np.vstack([a.plain, b.plain])),
         a.columns + b.columns,
-        cells,
+        keys,
         frequencies,
         a.probe + b.probe,
         a.fingerprint + b.fingerprint,
