@@ -35,8 +35,9 @@ format: setup  ## Let ruff rewrite what it can
 types: setup  ## mypy, strict
 	$(PY) -m mypy
 
-docs: setup  ## HTML in docs/build/html; warnings are errors
+docs: setup  ## HTML in docs/build/html; warnings and dead links are errors
 	$(PY) -m sphinx -qNW --keep-going -b html docs/source docs/build/html
+	$(PY) tools/check_site.py docs/build/html
 
 bench: setup  ## Seconds, evaluations, objective and memory of the benchmark fits
 	$(PY) -m benchmarks $(ARGS)

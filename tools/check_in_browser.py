@@ -25,6 +25,7 @@ SEARCHES = {
     "nested factors": "pastes",
 }
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+EAGER = "document.querySelectorAll('img').forEach(e => e.loading = 'eager')"
 BROKEN = """Array.from(document.images)
     .filter(each => each.complete && !each.naturalWidth).map(each => each.src)"""
 
@@ -38,14 +39,14 @@ class Quiet(SimpleHTTPRequestHandler):
 
 def look(browser, address, site, shots):
     """Faults of all pages at all widths."""
-    faults = []
+    faults, failed = [], []
     for name, (width, height) in WIDTHS.items():
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.on("pageerror", lambda error: faults.append(f"script: {error}"))
+        page.on("pageerror", lambda error: failed.append(error))
         for path in sorted(site.rglob("*.html")):
             here = path.relative_to(site).as_posix()
             page.goto(f"{address}/{here}")
-            page.evaluate("document.querySelectorAll('img').forEach(e => e.loading = 'eager')")
+            page.evaluate(EAGER)
             page.wait_for_load_state("networkidle")
             beyond = page.evaluate(TOO_WIDE)
             if beyond > 0:
@@ -57,7 +58,7 @@ def look(browser, address, site, shots):
                 if here == "index.html":
                     page.screenshot(path=shots / f"first-screen-{name}.png")
         page.close()
-    return faults
+    return faults + [f"script: {error}" for error in failed]
 
 
 def search(browser, address):

@@ -3,9 +3,10 @@
     python tools/check_site.py docs/build/html
 
 Every local link has to lead to a file, and to an anchor in it; every image needs a file
-and words for those who cannot see it. Every public name of the package, and every public
-method of its results and models, has to have an entry of its own in the reference. Links
-to other sites are counted and not followed: the check needs no network.
+and words for those who cannot see it. Every public name of the package, and every
+public method of its results and models, has to have an entry of its own in the
+reference. Links to other sites are counted and not followed: the check needs no
+network.
 """
 
 import inspect
@@ -14,8 +15,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import lme
 from sphinx.util.inventory import InventoryFile
+
+import lme
 
 #: Classes whose public attributes users call, documented with what they inherit.
 CLASSES = ("LMMResults", "GLMMResults", "LMM", "GLMM", "Bootstrap", "Prediction")
@@ -34,6 +36,10 @@ class Page(HTMLParser):
         super().__init__()
         self.links, self.anchors, self.images = [], set(), []
         self.feed(text)
+
+    def has(self, anchor):
+        """Whether there is such a place; the top is everywhere."""
+        return not anchor or anchor in self.anchors
 
     def handle_starttag(self, tag, attrs):
         """Collect what an element refers to, and what it can be referred to by."""
@@ -72,9 +78,8 @@ def faults_of_links(site):
                 target /= "index.html"
             if not target.exists():
                 faults.append(f"{here}: no file for {link}")
-            elif parts.fragment and target in pages:
-                if unquote(parts.fragment) not in pages[target].anchors:
-                    faults.append(f"{here}: no anchor for {link}")
+            elif target in pages and not pages[target].has(unquote(parts.fragment)):
+                faults.append(f"{here}: no anchor for {link}")
     return faults, len(pages), elsewhere
 
 

@@ -1,16 +1,16 @@
 """Figures of the documentation: a page's examples are run when it is built.
 
 The examples of a page (``>>>``) are run in order, in one namespace, as pytest runs them
-with the rest of the tests; pytest compares what they print, the build only needs them to
-work. Where the page says ::
+with the rest of the tests; pytest compares what they print, the build only needs them
+to work. Where the page says ::
 
     .. drawn:: figure
        :alt: What the figure shows
        :size: 4 3
 
-the variable ``figure`` as it is at that place is shown, in inches of that size if one is
-given. The option ``thumbnail`` makes
-it the picture of the page in the ``thumbnails`` of another page::
+the variable ``figure`` as it is at that place is shown, drawn in that size (inches) if
+one is given. The option ``thumbnail`` makes it the picture of the page in the
+``thumbnails`` of another page::
 
     .. thumbnails::
 
@@ -27,6 +27,7 @@ import warnings
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -137,7 +138,7 @@ class Drawn(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec = {
+    option_spec: ClassVar = {
         "alt": directives.unchanged_required,
         "size": directives.unchanged_required,
         "thumbnail": directives.flag,
@@ -163,7 +164,7 @@ class Drawn(SphinxDirective):
         return [figure]
 
 
-class thumbnails(nodes.General, nodes.Element):
+class Cards(nodes.General, nodes.Element):
     """A grid of pages with their pictures."""
 
 
@@ -185,7 +186,7 @@ class Thumbnails(SphinxDirective):
             found = shown(self.env.app, page)[place]
             entries.append((page, found.name))
             self.env.note_dependency(self.env.doc2path(page))
-        return [thumbnails("", entries=entries)]
+        return [Cards("", entries=entries)]
 
 
 def _visit_thumbnails(self, node):
@@ -221,6 +222,9 @@ def setup(app):
     app.add_directive("drawn", Drawn)
     app.add_directive("thumbnails", Thumbnails)
     app.add_node(
-        thumbnails, html=(_visit_thumbnails, None), text=(_skip, None), latex=(_skip, None)
+        Cards,
+        html=(_visit_thumbnails, None),
+        text=(_skip, None),
+        latex=(_skip, None),
     )
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -6,6 +6,7 @@ exists is a link; explicit roles such as ``:func:`` stay strict.
 """
 
 from sphinx.domains.python import PyXRefRole
+from sphinx.util.nodes import make_refnode
 
 
 class NameRole(PyXRefRole):
@@ -29,11 +30,14 @@ def resolve(app, env, node, contnode):
             if match[0].rpartition(".")[2] == target and not match[1].aliased
         }
         if len(found) == 1:
-            from sphinx.util.nodes import make_refnode
-
-            (name, entry), = found.values()
+            ((name, entry),) = found.values()
             return make_refnode(
-                app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name
+                app.builder,
+                node["refdoc"],
+                entry.docname,
+                entry.node_id,
+                contnode,
+                name,
             )
     return contnode
 

@@ -6,7 +6,6 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.util.math import get_node_equation_number
 
-
 #: Environments that carry an index or a prime as one thing.
 _GROUPED = re.compile(r"(\\begin\{(pmatrix)\}.*?\\end\{\2\})", re.DOTALL)
 _ROUND = re.compile(r"<mo>&#x00028;</mo><mtable>(.*?)</mtable><mo>&#x00029;</mo>")
@@ -54,7 +53,5 @@ def visit_display(self, node):
 
 def setup(app):
     """Register the renderer."""
-    app.add_html_math_renderer(
-        "mathml", (visit_inline, None), (visit_display, None)
-    )
+    app.add_html_math_renderer("mathml", (visit_inline, None), (visit_display, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
