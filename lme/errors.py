@@ -9,6 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST = 1000
+"""Characters of a part of a message; values of users may be of any length."""
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
+
 
 class LMEError(Exception):
     """Base of every error that the package raises on purpose.
@@ -24,10 +33,11 @@ class LMEError(Exception):
     """
 
     def __init__(self, found: str, expected: str = "", remedy: str = "") -> None:
-        self.found = found
-        self.expected = expected
+        self.found = _shortened(found)
+        self.expected = _shortened(expected)
         self.remedy = remedy
-        super().__init__(" ".join(part for part in (found, expected, remedy) if part))
+        parts = (self.found, self.expected, remedy)
+        super().__init__(" ".join(part for part in parts if part))
 
 
 class FormulaError(LMEError, ValueError):
@@ -85,6 +95,10 @@ class DesignError(LMEError, ValueError):
 
 class OptionError(LMEError, ValueError):
     """An option with a value outside its documented set."""
+
+
+class OptionTypeError(OptionError, DataTypeError):
+    """An option of a wrong type; both an `OptionError` and a `DataTypeError`."""
 
 
 class FitError(LMEError, ValueError):

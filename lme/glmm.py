@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from lme.errors import FormulaWarning
+from lme.errors import FormulaWarning, OptionError, near
 from lme.families import Binomial, resolve
 from lme.families.generalized import generalized_family, is_linear
 from lme.formula.arrays import design_from_arrays
@@ -204,6 +205,7 @@ class GLMM(MixedModel):
         optimizer: str = "auto",
         control: Mapping[str, Any] | None = None,
         verbose: int = 0,
+        **unknown: Any,
     ) -> GLMMResultsWrapper:
         """Estimate the model by maximum likelihood.
 
@@ -253,6 +255,8 @@ class GLMM(MixedModel):
             If the search stopped early, the optimum is not unique, or fitted
             probabilities are numerically 0 or 1 (separation).
         """
+        if unknown:
+            raise _unknown_option(next(iter(unknown)))
         wishes = robust_options(cov_type, cov_kwds, COV_TYPES)
         wanted = cov_type if wishes is None else "hessian"
         with self._quiet_rank():
@@ -278,6 +282,19 @@ class GLMM(MixedModel):
     def with_response(self, record: GLMMFit, cov_type: str) -> GLMMResultsWrapper:
         """Results of a refit to another response, with a model that holds it."""
         return self._with_design(record.design)._results(record, cov_type)
+
+
+def _unknown_option(name: str) -> OptionError:
+    """What to say of an argument of `GLMM.fit` that there is not."""
+    options = [key for key in signature(GLMM.fit).parameters if key != "self"][:-1]
+    remedy = near(name, options)
+    if name == "kernel":
+        remedy = "One method serves all generalized models; leave kernel= out."
+    return OptionError(
+        f"fit has no option {name!r} for a generalized model.",
+        f"Its options are {', '.join(options)}.",
+        remedy,
+    )
 
 
 def glmer(

@@ -46,7 +46,7 @@ def linear_start(problem: lmm.Problem, start: Any) -> Array:
                 "are profiled out.",
                 near(unknown[0], ["theta"]),
             )
-        start = start["theta"]
+        start = start.get("theta")
     try:
         theta = np.atleast_1d(np.asarray(start, dtype=float))
     except (TypeError, ValueError):

@@ -62,7 +62,7 @@ def choose(cross: CrossProducts, name: str = "auto") -> tuple[Kernel, str]:
     OptionError
         If there is no such kernel, or scikit-sparse is missing.
     """
-    if name != "auto":
+    if not isinstance(name, str) or name != "auto":
         if not isinstance(name, str) or name not in KERNELS:
             raise OptionError(
                 f"Unknown kernel {name!r}.",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lme.errors import DataError, DataTypeError, OptionError, near
+from lme.errors import DataError, DataTypeError, DesignError, OptionError, near
 from lme.formula.bars import WRAPPERS
 from lme.formula.records import Design, RandomTerm
 
@@ -146,6 +146,8 @@ def response_of(design: Design, y: Any) -> Floats:
     ------
     DataError, DataTypeError
         If the length fits neither, or values are not finite numbers.
+    DesignError
+        If all values are equal.
     """
     n, rows = len(design.index), len(design.full_index)
     if isinstance(y, pd.Series):
@@ -167,7 +169,14 @@ def response_of(design: Design, y: Any) -> Floats:
             f"It must have one value a row: {lengths}.",
             "Refit the columns of a matrix one by one." if values.ndim == 2 else "",
         )
-    return _numbers(_NEW, values, 1)
+    found = _numbers(_NEW, values, 1)
+    if np.ptp(found) == 0.0 < np.ptp(design.y):
+        raise DesignError(
+            f"{_NEW} is constant: it is {found[0]:g} in every row.",
+            "A response must vary to be modelled.",
+            "Look for the wrong column.",
+        )
+    return found
 
 
 def _check_index(design: Design, y: pd.Series[Any]) -> None:

@@ -70,6 +70,12 @@ def absolute(x: Value) -> Value:
     return rewrap(np.abs(numeric(required(x, "abs"), "The argument of abs()")), x)
 
 
+def squared(x: Value) -> Value:
+    """``abs2`` of MixedModels.jl: ``|x|^2``."""
+    numbers = as_double(required(x, "abs2"), "The argument of abs2()")
+    return rewrap(np.square(numbers), x)
+
+
 def sign(x: Value) -> Value:
     """R's ``sign``."""
     numbers = as_double(required(x, "sign"), "The argument of sign()")

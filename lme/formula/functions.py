@@ -94,6 +94,7 @@ _BUILT_IN: list[Function] = [
     plain("offset", "object", vectors.identity),
     plain("log", "x base", elementwise.logarithm),
     plain("abs", "x", elementwise.absolute),
+    plain("abs2", "x", elementwise.squared),
     plain("sign", "x", elementwise.sign),
     plain("round", "x digits", elementwise.rounded),
     plain("pmin", "... na.rm", elementwise.parallel("pmin")),

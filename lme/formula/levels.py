@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lme.errors import DataTypeError
+from lme.errors import DataTypeError, DataWarning
 
 Coded: TypeAlias = tuple[NDArray[np.intp], tuple[str, ...]]
 """The 0-based level of each row, -1 where missing, and the labels of the levels."""
@@ -147,11 +148,29 @@ def _of_doubles(x: NDArray[np.float64]) -> Coded:
     absent = np.isnan(x)
     missing = absent if absent.any() else None
     filled = x if missing is None else np.where(missing, 0.0, x)
-    if len(x) and np.abs(filled).max() < 2.0**53:
+    largest = np.abs(filled).max() if len(x) else 0.0
+    coded = None
+    if largest < 2.0**53:
         whole = filled.astype(np.int64)
         if np.array_equal(whole, filled):
-            return _of_integers(whole, missing, integer=False)
-    return _merged(*_hashed(x))
+            coded = _of_integers(whole, missing, integer=False)
+    if coded is None:
+        coded = _merged(*_hashed(x))
+    if largest >= 1e15:
+        _warn_of_merged(len(np.unique(x[~absent])), len(coded[1]))
+    return coded
+
+
+def _warn_of_merged(values: int, levels: int) -> None:
+    """Long numbers are identifiers rather than measurements: say if some are lost."""
+    if levels < values:
+        warnings.warn(
+            f"{values} different numbers make {levels} levels: labels of floating-point"
+            " numbers have 15 digits, as in R. Make whole numbers or strings of"
+            " identifiers.",
+            DataWarning,
+            stacklevel=2,
+        )
 
 
 def _of_integers(

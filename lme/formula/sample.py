@@ -189,7 +189,7 @@ def check_options(
     ------
     OptionError, DataTypeError
     """
-    if na_action not in NA_ACTIONS:
+    if not isinstance(na_action, str) or na_action not in NA_ACTIONS:
         raise OptionError(
             f"na_action is {na_action!r}.",
             f"Expected one of {', '.join(map(repr, NA_ACTIONS))}.",

@@ -95,6 +95,8 @@ class Table:
     def _read_narwhals(self, data: Any) -> None:
         import narwhals as nw
 
+        if type(data).__module__.startswith("pyarrow") and hasattr(data, "schema"):
+            data = _table_of(data)
         try:
             frame = nw.from_native(data, eager_only=True)
         except TypeError as error:
@@ -197,6 +199,13 @@ class Table:
         )
 
 
+def _table_of(data: Any) -> Any:
+    """A record batch of pyarrow as a table; anything else as it is."""
+    import pyarrow as pa
+
+    return pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
+
+
 def _doubled(names: list[Any]) -> set[str]:
     seen: set[str] = set()
     doubled: set[str] = set()
@@ -227,6 +236,11 @@ def _plain(column: Any) -> Any:
         # NumPy would turn a NaN among strings into the string "nan".
         entries = np.empty(len(column), dtype=object)
         entries[:] = column
+        return entries
+    if isinstance(column, np.ma.MaskedArray) and column.ndim == 1:
+        # NumPy's functions look below the mask.
+        entries = column.data.astype(object)
+        entries[np.ma.getmaskarray(column)] = None
         return entries
     if isinstance(column, np.ndarray):
         return pd.Series(column) if column.dtype.kind in "mM" else column

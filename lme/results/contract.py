@@ -20,6 +20,7 @@ from lme.inference.hypotheses import ddf as ddf_methods
 from lme.inference.robust.sandwich import Sandwich
 from lme.inference.working import MixedFit
 from lme.partitions.design import PartitionedDesign
+from lme.signatures import checked
 
 if TYPE_CHECKING:
     from lme.specification import MixedModel
@@ -64,6 +65,13 @@ class Contract(LikelihoodModelResults, ResultMixin):
     model: Any
     fit_record: MixedFit
     robust_record: Sandwich | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Methods are one call each and check nothing; types are checked here, once.
+        for name, method in list(vars(cls).items()):
+            if inspect.isfunction(method) and not name.startswith("_"):
+                setattr(cls, name, checked(method))
 
     def __init__(self, model: MixedModel, record: MixedFit, scale: float) -> None:
         super().__init__(model, record.beta, scale=scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ class Estimation(Contract):
         """
         return components.principal_components(self.fit_record, corr=corr)
 
-    def getME(self, name: str) -> Any:
+    def getME(self, name: str | Sequence[str]) -> Any:
         """A part of the model under lme4's name; see `lme.inference.internals`."""
         self._need_data(f"getME({name!r})")
         return internals.part(self.fit_record, name)

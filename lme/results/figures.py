@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lme.inference.bootstrap.record import Bootstrap
+from lme.inference.profile.profiles import Profile
 from lme.report import plots
 from lme.results.contract import Contract
 
@@ -80,7 +82,7 @@ class Figures(Contract):
         self,
         kind: str = "zeta",
         *,
-        profile: Any = None,
+        profile: Profile | None = None,
         parm: Any = None,
         **options: Any,
     ) -> Any:
@@ -97,7 +99,7 @@ class Figures(Contract):
         self,
         kind: str = "density",
         *,
-        boot: Any = None,
+        boot: Bootstrap | None = None,
         n: int = 1000,
         seed: Any = None,
         **options: Any,

@@ -80,6 +80,8 @@ class Hypotheses(Contract):
         """
         R, q = self._constraint(r_matrix)
         name = self._test_name(ddf, use_t)
+        if cov_p is not None:
+            cov_p = wald.square("cov_p", cov_p, R.shape[1])
         if cov_p is not None or name == "z":
             by_t = bool(use_t) and ddf is None
             return super().t_test((R, q), cov_p=cov_p, use_t=by_t)
@@ -122,6 +124,10 @@ class Hypotheses(Contract):
             method = self._denominator(name)
             F, q, df, p = ddf_methods.f_test(method, *constraint)
             return _f_result(F if scalar else np.array([[F]]), q, df, p)
+        if cov_p is not None:
+            cov_p = wald.square("cov_p", cov_p, constraint[0].shape[1])
+        if invcov is not None:
+            invcov = wald.square("invcov", invcov, constraint[0].shape[0])
         return super().wald_test(
             constraint,
             cov_p,

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from lme.errors import OptionError, UnavailableError, near
+from lme.inference.hypotheses.wald import square
 from lme.results.contract import Contract
 
 Array = NDArray[np.float64]
@@ -86,20 +88,25 @@ class Inherited(Contract):
         scale, cov_p, other
             As in statsmodels.
         """
-        if isinstance(r_matrix, (str, Mapping)):
+        if r_matrix is not None:
             r_matrix = self._constraint(r_matrix)[0]
+        if other is not None:
+            other = self._constraint(other)[0]
+        if cov_p is not None:
+            cov_p = square("cov_p", cov_p, len(self.model.exog_names))
         if column is not None:
             column = self._positions(column)
         return super().cov_params(r_matrix, column, scale, cov_p, other)
 
     def _positions(self, column: Any) -> Any:
         """Positions of coefficients given by name or by position."""
-        if not isinstance(column, (str, int, np.integer)):
-            return np.array([self._positions(each) for each in column], dtype=int)
         names = self.model.exog_names
+        if isinstance(column, (list, tuple, np.ndarray, pd.Index)) and np.ndim(column):
+            return np.array([self._positions(each) for each in column], dtype=int)
         if isinstance(column, str) and column in names:
             return names.index(column)
-        if isinstance(column, str) or not -len(names) <= column < len(names):
+        whole = isinstance(column, (int, np.integer))
+        if not whole or not -len(names) <= column < len(names):
             raise OptionError(
                 f"column={column!r} is not a coefficient.",
                 f"The {len(names)} coefficients are {', '.join(map(repr, names))}.",

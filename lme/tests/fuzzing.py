@@ -114,10 +114,12 @@ words = st.one_of(
     formulas,
     st.sampled_from(["y ~ x + (1 | g)", "n ~ x + (1|h)", "DATA", "sleepstudy", "nope"]),
     st.sampled_from(
-        ["--family", "poisson", "binomial", "--link", "log", "--weights", "n", "--ml"]
-        + ["--REML", "--nAGQ", "3", "-1", "--ddf", "z", "--level", "0.9", "2", "nan"]
-        + ["--anova", ". ~ . - x", "--factor", "h", "--subset", "x > 0", "--json", "-"]
-        + ["--offset", "x", "--version", "--help", "--", "", "--unknown"]
+        [
+            *["--family", "poisson", "binomial", "--link", "log", "--weights", "n"],
+            *["--REML", "--nAGQ", "3", "-1", "--ddf", "z", "--level", "0.9", "nan"],
+            *["--anova", ". ~ . - x", "--factor", "h", "--subset", "x > 0", "--json"],
+            *["--offset", "x", "--version", "--help", "--", "", "--unknown", "--ml"],
+        ]
     ),
 )
 lines = st.tuples(

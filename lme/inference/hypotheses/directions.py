@@ -18,6 +18,7 @@ from lme.covariance.known import Known
 from lme.engine.crossproducts import by_rows, multiply
 from lme.engine.lmm import Evaluation
 from lme.engine.relcov import colour, gather, spread
+from lme.errors import FitError
 from lme.fit import Fit
 
 Array = NDArray[np.float64]
@@ -45,9 +46,22 @@ class Direction:
 
 
 def evaluated(fit: Fit, gradient: bool = False) -> Evaluation:
-    """The criterion at the estimates; its kernel holds the factorization."""
+    """The criterion at the estimates; its kernel holds the factorization.
+
+    Raises
+    ------
+    FitError
+        If it cannot be evaluated there: nearly nothing is left to the residuals.
+    """
     theta = fit.problem.template.internal(fit.theta)
-    return fit.criterion.evaluate(theta, gradient=gradient)
+    at = fit.criterion.evaluate(theta, gradient=gradient)
+    if theta.size and not at.lambdas:
+        raise FitError(
+            "The criterion cannot be evaluated at the estimates.",
+            "Degrees of freedom and tests need a residual variance above zero.",
+            "Look for the response among the random effects.",
+        )
+    return at
 
 
 def root(fit: Fit) -> Array:

@@ -88,12 +88,14 @@ def _from_text(names: Sequence[str], hypothesis: Any) -> tuple[Array, Array]:
         unknown = [name for name in hypothesis if name not in (*names, *replaced)]
         if unknown:
             raise _unknown(unknown[0], names)
+        if not hypothesis:
+            raise _empty(hypothesis)
         text = {k.replace("(Intercept)", alias): v for k, v in hypothesis.items()}
     else:
         text = [part.replace("(Intercept)", alias) for part in hypothesis]
     try:
         found = patsy.DesignInfo(replaced).linear_constraint(text)
-    except patsy.PatsyError as error:
+    except (patsy.PatsyError, IndexError) as error:
         raise _unreadable(hypothesis, error, names) from None
     # Adding zero turns patsy's -0.0 into 0.0.
     return np.asarray(found.coefs, float), np.ravel(found.constants) + 0.0
@@ -104,6 +106,7 @@ def _from_arrays(
 ) -> tuple[Array, Array]:
     try:
         coefficients = np.atleast_2d(np.asarray(matrix, dtype=float))
+        constants = np.ravel(np.asarray(values, dtype=float))
     except (TypeError, ValueError):
         raise OptionError(
             f"The hypothesis {matrix!r} is neither text nor an array of numbers.",
@@ -116,7 +119,13 @@ def _from_arrays(
             f"It needs {len(names)} columns, one for each of "
             f"{', '.join(map(repr, names[:8]))}{' ...' if len(names) > 8 else ''}.",
         )
-    constants = np.ravel(np.asarray(values, dtype=float))
+    if not len(coefficients):
+        raise _empty(matrix)
+    if not (np.isfinite(coefficients).all() and np.isfinite(constants).all()):
+        raise OptionError(
+            "The hypothesis has entries that are infinite or not a number.",
+            "Expected finite coefficients.",
+        )
     if constants.size not in (1, coefficients.shape[0]):
         raise OptionError(
             f"{constants.size} values stand for {coefficients.shape[0]} hypotheses.",
@@ -125,7 +134,34 @@ def _from_arrays(
     return coefficients, np.broadcast_to(constants, coefficients.shape[:1]).copy()
 
 
-def _unknown(name: str, names: Sequence[str]) -> OptionError:
+def _empty(hypothesis: Any) -> OptionError:
+    return OptionError(
+        f"{hypothesis!r} states no hypothesis.",
+        "Expected a text such as 'Days = 0', or a row for each hypothesis.",
+    )
+
+
+def square(name: str, value: Any, size: int) -> Array:
+    """A matrix of a user, (size, size), finite.
+
+    Raises
+    ------
+    OptionError
+        If it is none.
+    """
+    try:
+        found = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.shape != (size, size) or not np.isfinite(found).all():
+        raise OptionError(
+            f"{name} is not a matrix of {size} by {size} finite numbers.",
+            f"Its shape is {np.shape(found)}." if found.size else "",
+        )
+    return found
+
+
+def _unknown(name: Any, names: Sequence[str]) -> OptionError:
     shown = ", ".join(map(repr, names[:12])) + (" ..." if len(names) > 12 else "")
     return OptionError(
         f"{name!r} is not the name of a coefficient.",
@@ -318,6 +354,10 @@ def term_tests(
     terms = term_matrices(fit)
     tests = [(k, R) for k, R in terms if not (skip_single and R.shape[0] == 1)]
     for text in combine or ():
+        if not isinstance(text, str):
+            raise OptionError(
+                f"combine_terms holds {text!r}.", "Expected parts of terms' labels."
+            )
         picked = [R for label, R in terms if text in label]
         if not picked:
             raise OptionError(
@@ -325,4 +365,12 @@ def term_tests(
                 f"The terms are {', '.join(repr(label) for label, _ in terms)}.",
             )
         tests.append((text, np.vstack(picked)))
-    return tests + [(k, np.atleast_2d(np.asarray(R, float))) for k, R in extra or ()]
+    names = coefficient_names(fit)
+    for pair in () if extra is None else extra:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise OptionError(
+                f"extra_constraints holds {pair!r}.",
+                "Expected pairs of a name and a matrix.",
+            )
+        tests.append((str(pair[0]), _from_arrays(names, pair[1], 0.0)[0]))
+    return tests

@@ -103,7 +103,7 @@ def predict(
 
 def check_choice(option: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise OptionError if an option is none of its values."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise OptionError(
             f"{option}={value!r} is not known.",
             f"It must be one of {', '.join(map(repr, choices))}.",

@@ -78,14 +78,15 @@ def selected_effects(fit: MixedFit, re_form: Any) -> dict[int, tuple[int, ...]]:
     OptionError, FormulaError
         When it is none of these, or names an effect that the model does not have.
     """
-    if re_form == "none":
+    named = isinstance(re_form, str)
+    if named and re_form == "none":
         return {}
     terms = fit.design.terms
-    if re_form == "all":
+    if named and re_form == "all":
         return {k: tuple(range(len(term.columns))) for k, term in enumerate(terms)}
-    if isinstance(re_form, str) and ("~" in re_form or "|" in re_form):
+    if named and ("~" in re_form or "|" in re_form):
         return select_random(fit.design, re_form)
-    remedy = near(re_form, RE_FORMS) if isinstance(re_form, str) else ""
+    remedy = near(re_form, RE_FORMS) if named else ""
     if re_form is None:
         remedy = "R's NULL, all random effects, is 'all'; its NA, none of them, 'none'."
     raise OptionError(

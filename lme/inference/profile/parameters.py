@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,7 +151,7 @@ def choose_parameters(known: Sequence[Parameter], parm: Any) -> list[int]:
     if parm is None:
         return list(range(len(known)))
     wanted = [parm] if isinstance(parm, str) else parm
-    if not isinstance(wanted, Sequence) and not hasattr(wanted, "__iter__"):
+    if np.ndim(wanted) == 0 or isinstance(wanted, (set, frozenset, Mapping)):
         wanted = [wanted]
     groups = {
         "theta_": [i for i, each in enumerate(known) if each.kind != "beta"],
@@ -159,6 +159,8 @@ def choose_parameters(known: Sequence[Parameter], parm: Any) -> list[int]:
     }
     found: list[int] = []
     for name in wanted:
+        if not isinstance(name, str):
+            raise _unknown(known, name)
         matches = groups.get(name) if isinstance(name, str) else None
         if matches is None:
             matches = [i for i, each in enumerate(known) if each.name == name][:1]

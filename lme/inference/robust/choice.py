@@ -100,7 +100,7 @@ def robust_options(
 
 def _check_kind(cov_type: Any, plain: Sequence[str]) -> None:
     known = [*plain, "cluster", *CORRECTIONS]
-    if cov_type in known:
+    if isinstance(cov_type, str) and cov_type in known:
         return
     raise OptionError(
         f"cov_type={cov_type!r} is not known.",
