@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all lint format types docs bench clean
+.PHONY: help setup demo test test-all coverage lint format types docs bench clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -23,6 +23,12 @@ test: setup  ## Tests, doctests and the examples of the documentation
 
 test-all: setup  ## The slow tests too
 	$(PY) -m pytest -q -n $(WORKERS) -m "" $(ARGS)
+
+coverage: setup  ## Lines and branches that the tests reach, figures aside
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest -q $(ARGS)
+	$(PY) -m coverage combine -q
+	$(PY) -m coverage report
 
 lint: setup  ## ruff: rules and format
 	$(PY) -m ruff check .
