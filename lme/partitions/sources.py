@@ -264,7 +264,7 @@ class DaskSource:
     frame: Any
 
     def __post_init__(self) -> None:
-        if not hasattr(self.frame, "columns"):
+        if self.frame.ndim != 2:
             raise DataTypeError(
                 "The data are a single column of Dask.",
                 "Expected a Dask frame.",

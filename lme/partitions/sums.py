@@ -71,7 +71,7 @@ def summed_problem(
     R = triangles[0][:, :-1]
     _, kept, notes = keep_columns(replace(design, X=R), rank)
     terms = engine_terms(design)
-    key = (tuple(kept), *(id(term.known) for term in terms))
+    key = (tuple(kept), *(id(part) for t in design.terms for part in (t.known, t.held)))
     if key not in parts.sums:
         at = coordinates(triangles, kept, terms, design.nobs)
         total = CrossSum(at)
