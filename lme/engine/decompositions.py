@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import lapack, solve_triangular
+from scipy.linalg import blas, lapack
 from scipy.sparse.linalg import splu, spsolve_triangular
 
 Array = NDArray[np.float64]
@@ -75,7 +75,8 @@ def orthonormal(X: Array) -> tuple[Array, Array]:
     # The Gram matrix squares the condition number: only well within its reach.
     if info == 0 and L.diagonal().min() > 1e-3:
         R = L.T * scale
-        return np.ascontiguousarray(solve_triangular(R, X.T, trans="T").T), R
+        # dtrtrs, behind solve_triangular, has OpenBLAS start threads at any size.
+        return blas.dtrsm(1.0, R, X.T, lower=0, trans_a=1).T, R
     basis, R = np.linalg.qr(X)
     sign = np.where(R.diagonal() < 0.0, -1.0, 1.0)
     return basis * sign, R * sign[:, None]

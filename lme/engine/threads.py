@@ -1,7 +1,9 @@
-"""One BLAS thread for problems of middle size.
+"""One BLAS thread where several would wait for each other.
 
-Matrix products of a few hundred columns are handed to several threads by OpenBLAS, and
-waiting for each other costs more than they save: up to ten times on a busy machine.
+OpenBLAS starts threads for some routines (``dpotri``, ``dpotrs``) however small the
+matrix, and for products from some dozen columns on. Up to about a thousand columns the
+waiting costs more than they save: a factor of two on a quiet machine and of a thousand
+on a busy one.
 """
 
 from __future__ import annotations
@@ -12,8 +14,6 @@ from functools import lru_cache
 
 from threadpoolctl import ThreadpoolController
 
-#: Multiply-adds of an evaluation from which OpenBLAS would use threads at all.
-_FROM = 1_000_000
 #: Dense columns from which threads pay.
 _COLUMNS = 1_000
 
@@ -32,8 +32,7 @@ def suited_threads(sizes: Sequence[int]) -> AbstractContextManager[object]:
         Numbers of random effects of the grouping factors.
     """
     columns = sum(sizes) - max(sizes)
-    work = columns * columns * sum(sizes)
-    if columns >= _COLUMNS or work < _FROM:
+    if columns >= _COLUMNS or columns == 0:
         return nullcontext()
     context: AbstractContextManager[object] = _controller().limit(limits=1)
     return context
