@@ -95,12 +95,7 @@ def summarize(
     tables = [
         _description(fit, data_name, cov_type),
         _statistics(fit),
-        simple_table(
-            [["" if np.isnan(q) else f"{q:.4f}" for q in quantiles]],
-            ["Min", "1Q", "Median", "3Q", "Max"],
-            title="Scaled residuals:",
-            aligns="rrrrr",
-        ),
+        *_residuals(fit, quantiles),
         _components(fit, digits),
         *_structure(fit),
         _coefficients(fit, alpha, cov_type, ddf),
@@ -111,6 +106,15 @@ def summarize(
     if correlation and p > 1:
         tables.append(_correlations(fit, cov_type))
     return Report(title(fit), tables, notes(fit, warnings))
+
+
+def _residuals(fit: MixedFit, quantiles: NDArray[np.float64]) -> list[Any]:
+    """Quantiles of the residuals; nothing where there are no rows to have them."""
+    if not fit.mu.size and np.isnan(quantiles).all():
+        return []
+    texts = ["" if np.isnan(q) else f"{q:.4f}" for q in quantiles]
+    names = ["Min", "1Q", "Median", "3Q", "Max"]
+    return [simple_table([texts], names, title="Scaled residuals:", aligns="rrrrr")]
 
 
 def _description(fit: MixedFit, data_name: str, cov_type: wald.CovType) -> Any:

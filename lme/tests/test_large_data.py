@@ -325,9 +325,8 @@ def _delayed(parts, meta=None):
     from dask.delayed import delayed
 
     kept = [delayed(part) for part in parts]
-    return dd.from_delayed(
-        kept, meta=parts[0] if meta is None else meta, verify_meta=False
-    )
+    meta = parts[0] if meta is None else meta
+    return dd.from_delayed(kept, meta=meta, verify_meta=False)
 
 
 def test_odd_partitions(frame):
@@ -353,7 +352,7 @@ def test_types_that_differ(frame):
     whole = frame.assign(g=frame["g"] * 1000 + 100_000)
     parts = [whole[:600], whole[600:].assign(g=whole["g"][600:].astype(float))]
     joined = pd.concat(parts)
-    one, other = same("y ~ x + (1 | g)", joined, _delayed(parts))
+    one, _ = same("y ~ x + (1 | g)", joined, _delayed(parts))
     assert one.ranef()["g"].index[0] == "1e+05"
     texts = [frame[:600], frame[600:].assign(x="many")]
     with pytest.raises(LMEError, match="x"):
