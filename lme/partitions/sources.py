@@ -124,7 +124,7 @@ def _dataset(paths: Any) -> Any:
         return ds.dataset(where, format="parquet", partitioning="hive")
     except (OSError, pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(
-            f"{str(paths)[:80]!r} cannot be read: {str(error).splitlines()[0]}",
+            f"{str(paths)[:80]!r} cannot be read: {[*str(error).splitlines(), 'no such file'][0]}",
             "A path is that of a Parquet file, or of a folder of such.",
             "Other data are passed as a frame, or a formula and data were swapped.",
         ) from error

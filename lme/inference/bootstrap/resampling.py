@@ -23,6 +23,8 @@ from lme.inference.working import MixedFit
 if TYPE_CHECKING:
     from lme.inference.bootstrap.refitting import Tick
 
+#: Processes, far more than any machine gains by.
+_MOST_WORKERS = 4096
 #: Refits at a time without other workers, and turns of each worker with them.
 _ALONE, _TURNS = 64, 4
 #: Numbers in the responses of a job.
@@ -156,9 +158,10 @@ def _workers(workers: int | None, task: Task, n: int) -> int:
         few = not isinstance(task.fit, GLMMFit) or n < _MANY
         return 1 if few else cores
     whole = isinstance(workers, int | np.integer) and not isinstance(workers, bool)
-    if not whole or (workers < 1 and workers != -1):
+    if not whole or (workers != -1 and not 1 <= workers <= _MOST_WORKERS):
         raise OptionError(
-            f"workers is {workers!r}.", "A number of processes, or -1, was expected."
+            f"workers is {workers!r}.",
+            "A number of processes, or -1 for all processors, was expected.",
         )
     return cores if workers == -1 else int(workers)
 

@@ -353,7 +353,7 @@ def term_tests(
     """
     terms = term_matrices(fit)
     tests = [(k, R) for k, R in terms if not (skip_single and R.shape[0] == 1)]
-    for text in combine or ():
+    for text in () if combine is None else combine:
         if not isinstance(text, str):
             raise OptionError(
                 f"combine_terms holds {text!r}.", "Expected parts of terms' labels."
@@ -366,7 +366,8 @@ def term_tests(
             )
         tests.append((text, np.vstack(picked)))
     names = coefficient_names(fit)
-    for pair in () if extra is None else extra:
+    pairs = [] if extra is None else extra
+    for pair in pairs if isinstance(pairs, list | tuple) else [pairs]:
         if not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise OptionError(
                 f"extra_constraints holds {pair!r}.",

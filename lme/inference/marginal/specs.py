@@ -43,7 +43,7 @@ def read_specs(
     >>> read_specs("pairwise ~ a * b | c", None)
     ('pairwise', ['a', 'b'], ['c'])
     """
-    groups = [by] if isinstance(by, str) else list(by or [])
+    groups = [by] if isinstance(by, str) else [] if by is None else list(by)
     if not isinstance(specs, str):
         if not isinstance(specs, Sequence):
             raise DataTypeError(

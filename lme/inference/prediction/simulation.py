@@ -218,7 +218,12 @@ def draw_block(
 
 def draws(mechanism: Mechanism, n: int, seed: Any) -> Array:
     """Replicates of a mechanism, block after block, shape (n, rows)."""
-    out = np.empty((n, mechanism.eta.size))
+    try:
+        out = np.empty((n, mechanism.eta.size))
+    except ValueError:  # beyond what an array may have, memory aside
+        raise OptionError(
+            f"n={n} replicates cannot be held.", "Expected a smaller number."
+        ) from None
     first = 0
     for one, count in _blocks(mechanism.block, n, seed):
         out[first : first + count] = draw(mechanism, one, count)

@@ -111,13 +111,12 @@ def _of_column(design: Design, name: str, frame: Any) -> Clusters:
 def _of_labels(design: Design, labels: Any) -> Clusters:
     name = str(getattr(labels, "name", None) or "groups")
     try:
-        series = pd.Series(labels)
+        codes, _ = pd.factorize(pd.Series(labels))
     except (TypeError, ValueError):
         raise DataTypeError(
             f"groups is of type {type(labels).__name__}.",
             "Expected a name, or one label a row.",
         ) from None
-    codes, _ = pd.factorize(series)
     return Clusters(name, *_compact(_of_rows(design, codes, name)))
 
 
