@@ -123,8 +123,9 @@ def _dataset(paths: Any) -> Any:
         # In a folder, names such as "_SUCCESS" and ".crc" are left out by pyarrow.
         return ds.dataset(where, format="parquet", partitioning="hive")
     except (OSError, pa.ArrowException, TypeError, ValueError) as error:
+        reason = [*str(error).splitlines(), "no such file"][0]
         raise DataError(
-            f"{str(paths)[:80]!r} cannot be read: {[*str(error).splitlines(), 'no such file'][0]}",
+            f"{str(paths)[:80]!r} cannot be read: {reason}",
             "A path is that of a Parquet file, or of a folder of such.",
             "Other data are passed as a frame, or a formula and data were swapped.",
         ) from error

@@ -353,7 +353,8 @@ def term_tests(
     """
     terms = term_matrices(fit)
     tests = [(k, R) for k, R in terms if not (skip_single and R.shape[0] == 1)]
-    for text in () if combine is None else combine:
+    parts = [combine] if isinstance(combine, str) else combine
+    for text in () if parts is None else parts:
         if not isinstance(text, str):
             raise OptionError(
                 f"combine_terms holds {text!r}.", "Expected parts of terms' labels."
