@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from lme.engine import lmm
 from lme.engine.choice import choose
 from lme.engine.lmm import Criterion, Evaluation, Problem
 from lme.engine.relcov import colour, gather
+from lme.engine.threads import own
 from lme.errors import (
     ConvergenceWarning,
     LMEWarning,
@@ -114,9 +114,12 @@ class Fit:
     options: Mapping[str, Any]
     residual: ResidualEstimate | None = None
 
-    @cached_property
+    @property
     def criterion(self) -> Criterion:
-        """The criterion with its kernel, made again on demand."""
+        """The criterion with its kernel, made on demand for each thread."""
+        return own(self, self._criterion)
+
+    def _criterion(self) -> Criterion:
         kernel, _ = choose(self.problem.cross, self.convergence.kernel)
         return Criterion(self.problem, kernel, self.reml, self.known_sigma)
 
@@ -128,7 +131,7 @@ class Fit:
 
     def __getstate__(self) -> dict[str, Any]:
         # A kernel holds factorizations that are cheap to make and large to keep.
-        drop = {"criterion"} if self.mu.size else {"criterion", "b"}
+        drop = {"_own"} if self.mu.size else {"_own", "b"}
         return {key: v for key, v in self.__dict__.items() if key not in drop}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from lme.engine import pirls
 from lme.engine.laplace import Evaluation, Laplace
 from lme.engine.quadrature import Quadrature
 from lme.engine.relcov import colour
-from lme.engine.threads import suited_threads
+from lme.engine.threads import own, suited_threads
 from lme.errors import (
     ConvergenceWarning,
     FitError,
@@ -121,10 +121,11 @@ class GLMMFit:
         """False: a GLMM has no REML criterion here."""
         return False
 
-    @cached_property
+    @property
     def criterion(self) -> Laplace:
-        """The criterion, made again on demand."""
-        return criterion_of(self.problem, self.nAGQ, self.laplace == "observed")
+        """The criterion, made on demand for each thread."""
+        observed = self.laplace == "observed"
+        return own(self, lambda: criterion_of(self.problem, self.nAGQ, observed))
 
     @cached_property
     def point(self) -> Array:
@@ -173,7 +174,7 @@ class GLMMFit:
 
     def __getstate__(self) -> dict[str, Any]:
         # As in `lme.fit.Fit`: what is cheap to make again is not kept.
-        drop = {"criterion"} if self.mu.size else {"criterion", "b"}
+        drop = {"_own"} if self.mu.size else {"_own", "b"}
         return {key: v for key, v in self.__dict__.items() if key not in drop}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -8,14 +8,20 @@ on a busy one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from typing import TypeVar, cast
 
 from threadpoolctl import ThreadpoolController
 
 #: Dense columns from which threads pay.
 _COLUMNS = 1_000
+
+
+T = TypeVar("T")
 
 
 @lru_cache(maxsize=1)
@@ -34,5 +40,46 @@ def suited_threads(sizes: Sequence[int]) -> AbstractContextManager[object]:
     columns = sum(sizes) - max(sizes)
     if columns >= _COLUMNS or columns == 0:
         return nullcontext()
-    context: AbstractContextManager[object] = _controller().limit(limits=1)
-    return context
+    return _ONE
+
+
+class _OneThread:
+    """A limit of one BLAS thread that several of ours may be under at once.
+
+    The limit is the process's. The first to enter sets it and the last to leave takes
+    it away; each on its own would give back what another one had set.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.limit: AbstractContextManager[object] = nullcontext()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.limit = _controller().limit(limits=1)
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.limit.__exit__(None, None, None)
+
+
+_ONE = _OneThread()
+if hasattr(os, "register_at_fork"):
+    # Another thread may hold the lock, and is not there in the child.
+    os.register_at_fork(after_in_child=lambda: setattr(_ONE, "lock", threading.Lock()))
+
+
+def own(record: object, make: Callable[[], T]) -> T:
+    """What `make` gives, once for each thread that asks `record` for it.
+
+    A kernel holds its last factorization, so that threads cannot share it.
+    """
+    store = record.__dict__.setdefault("_own", threading.local())
+    if not hasattr(store, "value"):
+        store.value = make()
+    return cast(T, store.value)

@@ -1,0 +1,348 @@
+"""Threads, forked and spawned workers, interrupts, and numbers of BLAS threads."""
+
+import _thread
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from threadpoolctl import threadpool_info
+
+import lme
+from lme.engine.threads import suited_threads
+from lme.errors import ConvergenceWarning
+from lme.inference.bootstrap import resampling
+from lme.inference.bootstrap.draws import run
+
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+PLATES = "diameter ~ 1 + (1 | plate) + (1 | sample)"
+HERDS = "y ~ period + (1 | herd)"
+
+
+def sleepstudy():
+    return lme.lmer(SLEEP, lme.datasets.load("sleepstudy"))
+
+
+def penicillin():
+    return lme.lmer(PLATES, lme.datasets.load("Penicillin"))
+
+
+def herds():
+    frame = lme.datasets.load("cbpp").assign(y=lambda d: d.incidence / d["size"])
+    return lme.glmer(HERDS, frame, family="binomial", weights="size")
+
+
+MODELS = [sleepstudy, penicillin, herds]
+
+
+def numbers(res):
+    """What a fit and its inference come to."""
+    return {
+        "objective": res.objective,
+        "theta": np.asarray(res.theta),
+        "params": np.asarray(res.params),
+        "bse": np.asarray(res.bse),
+        "fitted": np.asarray(res.fittedvalues),
+        "conf_int": np.asarray(res.conf_int()),
+    }
+
+
+def same(a, b, rtol=0.0):
+    assert a.keys() == b.keys()
+    for key in a:
+        if rtol:
+            assert_allclose(a[key], b[key], rtol=rtol, atol=rtol, err_msg=key)
+        else:
+            assert_array_equal(a[key], b[key], err_msg=key)
+
+
+# --- threads --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.__name__)
+def test_fits_in_threads_are_those_of_one_thread(model):
+    """Of one model, which all threads share."""
+    shared = model()
+    alone = numbers(shared.fit())
+    with ThreadPoolExecutor(4) as pool:
+        several = list(pool.map(lambda _: numbers(shared.fit()), range(8)))
+    for each in several:
+        same(each, alone)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda res: np.asarray(res.conf_int(ddf="satterthwaite")),
+        lambda res: np.asarray(res.conf_int(ddf="kenward-roger")),
+        lambda res: res.anova().to_numpy(float),
+        lambda res: res.profile().confint().to_numpy(float),
+        lambda res: res.condVar()["Subject"],
+        lambda res: res.get_prediction().summary_frame(),
+        lambda res: np.asarray(res.hatvalues()),
+    ],
+    ids=["satterthwaite", "kr", "anova", "profile", "condVar", "prediction", "hat"],
+)
+def test_threads_may_ask_one_result(ask):
+    model = sleepstudy()
+    alone = ask(model.fit())
+    for _ in range(2):
+        shared = model.fit()
+        gate = threading.Barrier(4)
+
+        def together(_, shared=shared, gate=gate):
+            gate.wait()
+            return ask(shared)
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(together, range(4)))
+        for each in answers:
+            assert_allclose(each, alone, rtol=1e-12, atol=1e-12)
+
+
+def test_different_questions_to_one_result_at_once():
+    """The criterion holds a factorization; threads must not factor in each other's."""
+    model = sleepstudy()
+    res, record = model.fit(), model.fit().fit_record
+    theta = record.problem.template.internal(record.theta)
+    expected = {s: record.criterion.evaluate(s * theta).value for s in (0.5, 1.0, 2.0)}
+
+    def evaluate(s):
+        values = {res.fit_record.criterion.evaluate(s * theta).value for _ in range(99)}
+        return s, values
+
+    with ThreadPoolExecutor(3) as pool:
+        for s, values in pool.map(evaluate, [0.5, 1.0, 2.0] * 2):
+            assert values == {expected[s]}
+
+
+def test_each_thread_has_a_criterion_and_keeps_it():
+    record = sleepstudy().fit().fit_record
+    mine = record.criterion
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(lambda: record.criterion).result()
+        again = pool.submit(lambda: record.criterion).result()
+    assert mine is record.criterion
+    assert other is again
+    assert other is not mine
+
+
+def test_overlapping_limits_of_threads_are_given_back():
+    """Entered first, left first: what the second had found was already limited."""
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    first, second = suited_threads([400, 300]), suited_threads([400, 300])
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+    second.__exit__(None, None, None)
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+def test_bootstraps_in_threads():
+    res = sleepstudy().fit()
+    alone = res.bootstrap(40, seed=3, progress=False).values
+    with ThreadPoolExecutor(3) as pool:
+        several = pool.map(
+            lambda _: res.bootstrap(40, seed=3, progress=False).values, range(3)
+        )
+        for values in several:
+            assert_array_equal(values, alone)
+
+
+# --- processes ------------------------------------------------------------------------
+
+
+def fit_here(model):
+    return numbers(model.fit())
+
+
+def ask_here(res):
+    return numbers(res)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_forked_workers_take_models_and_results():
+    models = [make() for make in MODELS]
+    results = [model.fit() for model in models]
+    expected = [numbers(res) for res in results]
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        fits, answers = pool.map(fit_here, models), pool.map(ask_here, results)
+        for found, asked, alone in zip(fits, answers, expected, strict=True):
+            same(found, alone)
+            same(asked, alone, 1e-12)
+
+
+@pytest.mark.slow
+def test_spawned_workers_take_models_and_results():
+    models = [make() for make in MODELS]
+    results = [model.fit() for model in models]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        fits, answers = pool.map(fit_here, models), pool.map(ask_here, results)
+        for res, found, asked in zip(results, fits, answers, strict=True):
+            same(found, numbers(res))
+            same(asked, numbers(res), 1e-12)
+
+
+@pytest.mark.parametrize("model", [sleepstudy, herds], ids=lambda m: m.__name__)
+@pytest.mark.slow
+def test_a_bootstrap_is_the_same_with_any_number_of_workers(model):
+    res = model().fit()
+    alone = res.bootstrap(30, seed=5, workers=1, progress=False).values
+    for workers in (2, 3):
+        found = res.bootstrap(30, seed=5, workers=workers, progress=False).values
+        assert_array_equal(found, alone)
+
+
+# --- interrupts -----------------------------------------------------------------------
+
+
+def interrupted_after(seconds):
+    """Ctrl-C for the main thread, as the terminal would send it."""
+    timer = threading.Timer(seconds, _thread.interrupt_main)
+    timer.start()
+    return timer
+
+
+def long_frame():
+    rng = np.random.default_rng(1)
+    n = 6000
+    frame = pd.DataFrame({c: rng.integers(0, 300, n) for c in "gh"}).astype("category")
+    frame["x"], frame["y"] = rng.standard_normal((2, n))
+    return frame
+
+
+def test_an_interrupted_fit_leaves_nothing_behind():
+    model = lme.lmer("y ~ x + (x | g) + (x | h)", long_frame())
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    timer = interrupted_after(0.3)
+    began = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        while time.perf_counter() - began < 30.0:
+            model.fit(control={"max_evaluations": 6})
+    timer.join()
+    assert time.perf_counter() - began < 20.0
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+    again = sleepstudy().fit()
+    assert again.objective == pytest.approx(1743.628271958491, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::lme.errors.ConvergenceWarning")
+def test_an_interrupted_question_can_be_asked_again():
+    """At any moment: the criterion of a result must not stay half way."""
+    model = sleepstudy()
+    expected = model.fit().profile().confint().to_numpy(float)
+    res = model.fit()
+    for seconds in (0.002, 0.01, 0.03):
+        timer = interrupted_after(seconds)
+        try:
+            while timer.is_alive():
+                res.profile()
+            time.sleep(0.05)
+        except KeyboardInterrupt:
+            pass
+        timer.join()
+    assert_allclose(res.profile().confint().to_numpy(float), expected, rtol=1e-12)
+
+
+def test_an_interrupted_bootstrap_goes_on_where_it_was(monkeypatch):
+    res = herds().fit()
+    whole = res.bootstrap(80, seed=8, workers=1, progress=False)
+    calls = []
+
+    def interrupting(task, first, stop, tick=None):
+        calls.append(first)
+        if len(calls) == 2:
+            # Amid the second block of refits.
+            interrupted_after(0.01).join()
+        return run(task, first, stop, tick)
+
+    monkeypatch.setattr(resampling, "run", interrupting)
+    with pytest.warns(ConvergenceWarning, match="interrupted after 64 of 100000"):
+        part = res.bootstrap(100_000, seed=8, workers=1, progress=False)
+    monkeypatch.undo()
+    assert len(part) == 64
+    assert_array_equal(part.values, whole.values[:64])
+    rest = res.bootstrap(80, resume=part, workers=1, progress=False)
+    assert_array_equal(rest.values, whole.values)
+
+
+_LONG = """
+import time
+import lme
+frame = lme.datasets.load("cbpp").assign(y=lambda d: d.incidence / d["size"])
+res = lme.glmer("y ~ period + (1 | herd)", frame, family="binomial", weights="size")
+res = res.fit()
+print("ready", flush=True)
+try:
+    while True:
+        res.profile()
+except KeyboardInterrupt:
+    print("stopped", res.profile().confint().shape[0], flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_signal_to_another_process_is_a_clean_interrupt():
+    child = subprocess.Popen(
+        [sys.executable, "-c", _LONG],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert out.startswith("stopped 5")
+    assert "Traceback" not in err
+    assert child.returncode == 0
+
+
+# --- BLAS threads ---------------------------------------------------------------------
+
+_NUMBERS = """
+import json, warnings
+import numpy as np
+import lme
+from lme.tests.test_parallel_use import MODELS, long_frame, numbers
+found = [numbers(make().fit()) for make in MODELS]
+crossed = lme.lmer("y ~ x + (1 | g) + (1 | h)", long_frame()).fit()
+found.append(numbers(crossed))
+print(json.dumps([{k: np.asarray(v).tolist() for k, v in f.items()} for f in found]))
+"""
+
+
+@pytest.mark.slow
+def test_numbers_do_not_depend_on_the_number_of_blas_threads():
+    found = []
+    for threads in ("1", "2"):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _NUMBERS],
+            env=os.environ | dict.fromkeys(names, threads),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(json.loads(done.stdout))
+    # Sums of products are cut elsewhere: 1e-12 in what is stationary, and the square
+    # root of the rounding error of the criterion in theta and what depends on it.
+    for one, two in zip(*found, strict=True):
+        assert_allclose(one["objective"], two["objective"], rtol=1e-12)
+        for key in ("theta", "params", "bse", "fitted", "conf_int"):
+            assert_allclose(one[key], two[key], rtol=1e-7, atol=1e-8, err_msg=key)
