@@ -76,6 +76,27 @@ def test_dense(name, kind, where):
     check(KERNELS[name](design.cross), design, point(design.template, where))
 
 
+@pytest.mark.parametrize("pivot", [0.0, 1e-9, 1.0])
+@pytest.mark.parametrize("kind", ["one vector", "vector crossed", "nested and crossed"])
+@pytest.mark.parametrize("name", NAMES)
+def test_factors_with_their_rows_in_another_order(name, kind, pivot, monkeypatch):
+    # The search uses them beside singular covariances: nothing is triangular.
+    monkeypatch.setattr(dense, "_DIRECT_UP_TO", 0)
+    design = RandomDesign(kind)
+    rng = np.random.default_rng(0)
+    lambdas = []
+    for factor in design.factors:
+        p = factor.values.shape[1]
+        lower = np.tril(rng.normal(size=(p, p)))
+        if p > 1:
+            lower[-1, -1] *= pivot
+        lambdas.append(lower[::-1])
+    monkeypatch.setattr(
+        type(design.template), "lambdas", lambda template, theta: lambdas
+    )
+    check(KERNELS[name](design.cross), design, None)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_against_differences(name, kind):
