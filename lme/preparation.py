@@ -14,7 +14,7 @@ from lme.covariance import STRUCTURES
 from lme.engine import pirls
 from lme.engine.decompositions import find_dependent_columns
 from lme.engine.pirls import Modes
-from lme.engine.relcov import Template, Term, lower_factor
+from lme.engine.relcov import Template, Term, colour, lower_factor
 from lme.errors import (
     DataError,
     DesignError,
@@ -23,7 +23,7 @@ from lme.errors import (
     OptionError,
     RankWarning,
 )
-from lme.formula.design import Design
+from lme.formula.design import Design, RandomTerm
 from lme.search import Outcome, Point, Trace, newton_step
 
 Array = NDArray[np.float64]
@@ -47,24 +47,61 @@ def engine_terms(design: Design) -> list[Term]:
             "At least one random effect was expected, such as (1 | g).",
             "Leave out the 0 on the left of the bar.",
         )
+    terms = [term for term in design.terms if term.values.shape[1]]
+    places = _places(terms)
     return [
         Term(
             term.codes,
             len(term.levels),
             term.values,
-            STRUCTURES[term.structure],
+            term.held or STRUCTURES[term.structure],
             groups.setdefault(term.group, len(groups)),
             term.known,
+            place,
         )
-        for term in design.terms
-        if term.values.shape[1]
+        for term, place in zip(terms, places, strict=True)
     ]
+
+
+def _places(terms: Sequence[RandomTerm]) -> list[NDArray[np.intp] | None]:
+    """Positions of the terms' parameters where terms share some; None: in order."""
+    if not any(term.held for term in terms):
+        return [None] * len(terms)
+    numbers: dict[object, int] = {}
+    out: list[NDArray[np.intp] | None] = []
+    for k, term in enumerate(terms):
+        keys: Sequence[object]
+        if term.held:
+            keys = term.held.keys
+        else:
+            size = STRUCTURES[term.structure].size(term.values.shape[1])
+            keys = [(k, i) for i in range(size)]
+        found = [numbers.setdefault(key, len(numbers)) for key in keys]
+        out.append(np.array(found, dtype=np.intp))
+    return out
+
+
+def _check_sizes(X: Array, names: Sequence[str]) -> None:
+    """Refuse columns of which squares, and squares of squares, are not numbers."""
+    if not X.size:
+        return
+    sizes = np.maximum(X.max(axis=0), -X.min(axis=0))
+    for name, size in zip(names, sizes, strict=True):
+        if size != 0.0 and not 1e-60 < size < 1e60:
+            raise FitError(
+                f"The column {name!r} has values as large as {size:.0e}.",
+                "A size between 1e-60 and 1e60 was expected.",
+                "Express it in other units.",
+            )
 
 
 def keep_columns(
     design: Design, rank: str
 ) -> tuple[Array, NDArray[np.intp], list[LMEWarning]]:
     """Columns kept, their indices, and the warning that names the others."""
+    _check_sizes(design.X, design.column_names)
+    for term in design.terms:
+        _check_sizes(term.values, term.columns)
     dependent = find_dependent_columns(design.X)
     every = np.arange(design.X.shape[1])
     n, p = design.nobs, every.size - dependent.size
@@ -207,6 +244,14 @@ def by_terms(
     return tuple(lambdas), tuple(u), tuple(b)
 
 
+def modes_of(
+    design: Design, u: Sequence[Array], lambdas: Sequence[Array]
+) -> tuple[Array, ...]:
+    """Modes of each term, ``b = (T (x) lambda) u``, from the spherical ones."""
+    each = zip(design.terms, u, lambdas, strict=True)
+    return tuple(colour(term.known, v) @ factor.T for term, v, factor in each)
+
+
 def check_scale(left: float, size: float) -> None:
     """Refuse a response that the fixed effects explain exactly, or beyond all scale.
 
@@ -247,8 +292,14 @@ def check_sigma(sigma: Any) -> float | None:
         return None
     if isinstance(sigma, int | float | np.number) and not isinstance(sigma, bool):
         value = float(sigma)
-        if 0.0 < value < np.inf:
+        if 1e-60 < value < 1e60:
             return value
+        if 0.0 < value < np.inf:
+            raise OptionError(
+                f"sigma={sigma!r} is beyond the scale of numbers that can be squared.",
+                "A residual standard deviation between 1e-60 and 1e60 was expected.",
+                "Express the response in other units.",
+            )
     raise OptionError(
         f"sigma={sigma!r} is not a positive number.",
         "It is a known residual standard deviation; None estimates it.",
@@ -280,7 +331,7 @@ def second_opinion(
 
 def polish(criterion: Evaluator, at: Point, hessian: Array) -> Point:
     """One more Newton step, without another gradient: the last digits of theta."""
-    if not np.isfinite(hessian).all():
+    if not hessian.size or not np.isfinite(hessian).all():
         return at
     _, promise, full = newton_step(at.gradient, hessian, np.inf)
     if not 1e-12 < full < 1e-6 or promise != full:

@@ -106,3 +106,10 @@ def test_bad_sigma(sigma):
         model.fit(sigma=sigma)
     with pytest.raises(OptionError, match="not a positive number"):
         lme.lmer("Reaction ~ Days + (1 | Subject)", sleep, sigma=sigma)
+
+
+@pytest.mark.parametrize("sigma", [1e308, 1e-200, 1e60])
+def test_sigma_beyond_what_can_be_squared(sigma):
+    sleep = lme.datasets.load("sleepstudy")
+    with pytest.raises(OptionError, match="other units"):
+        lme.lmer("Reaction ~ Days + (1 | Subject)", sleep, sigma=sigma)
