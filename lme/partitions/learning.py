@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lme.errors import FormulaError
@@ -114,7 +115,7 @@ def _shortened(value: Any, nrow: int) -> Any:
     if isinstance(value, tuple):
         return tuple(_shortened(each, nrow) for each in value)
     if nrow > 2 and not isinstance(value, dict | list) and rows(value) == nrow:
-        return take(value, slice(0, 2))
+        return take(value, np.arange(2))
     return value
 
 

@@ -71,8 +71,11 @@ def distinct(values: Mapping[str, Value], number: int) -> Representative:
 
 def first_row(values: Mapping[str, Value], number: int) -> Representative:
     """One row, which shows of what kind the variables are."""
-    kept = {name: take(value, slice(0, 1)) for name, value in values.items()}
-    return Representative(kept, number if rows(next(iter(values.values()))) else -1)
+    count = rows(next(iter(values.values())))
+    # Positions and not a slice: a view would hold the whole column.
+    first = np.arange(min(count, 1))
+    kept = {name: take(value, first) for name, value in values.items()}
+    return Representative(kept, number if count else -1)
 
 
 def merged(a: Representative, b: Representative, whole: bool = True) -> Representative:

@@ -152,18 +152,20 @@ class Tabulator:
         first = -int(self.starts[number]) % step
         chosen = slice(first, None, step)
         block = found.block
+        # Positions and not a slice: a view would hold the whole partition.
+        rows = np.arange(block.z.size)[chosen]
         part = Block(
-            block.z[chosen],
-            np.array(block.X[chosen]),
-            None if block.root is None else block.root[chosen],
-            tuple(codes[chosen] for codes in block.codes),
-            tuple(values[chosen] for values in block.values),
+            block.z[rows],
+            block.X[rows],
+            None if block.root is None else block.root[rows],
+            tuple(codes[rows] for codes in block.codes),
+            tuple(values[rows] for values in block.values),
         )
         return Probe(
             part,
-            found.response.y[chosen],
-            None if found.weights is None else found.weights[chosen],
-            None if found.offset is None else found.offset[chosen],
+            found.response.y[rows],
+            None if found.weights is None else found.weights[rows],
+            None if found.offset is None else found.offset[rows],
         )
 
 
