@@ -21,6 +21,7 @@ from lme.errors import (
     LMEWarning,
     PerformanceWarning,
 )
+from lme.fixing import hold
 from lme.formula.design import Design
 from lme.optimizers import find_optimizer
 from lme.optimum import find_optimum
@@ -34,6 +35,7 @@ from lme.preparation import (
     check_sigma,
     engine_terms,
     keep_columns,
+    modes_of,
     polish,
     settle_zeros,
     trace_of,
@@ -41,6 +43,7 @@ from lme.preparation import (
 )
 from lme.search import Control, Trace, control_from
 from lme.whitened import ResidualEstimate, estimate
+from lme.wishes import read_start
 
 Array = NDArray[np.float64]
 
@@ -137,9 +140,7 @@ class Fit:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Without rows the modes are most of a fit, and b = lambda u.
         if "b" not in state:
-            known = [term.known for term in state["design"].terms]
-            each = zip(known, state["u"], state["lambdas"], strict=True)
-            state["b"] = tuple(colour(one, u) @ factor.T for one, u, factor in each)
+            state["b"] = modes_of(state["design"], state["u"], state["lambdas"])
         self.__dict__.update(state)
 
 
@@ -149,6 +150,7 @@ def fit_lmm(
     reml: bool = True,
     sigma: float | None = None,
     start: Any = None,
+    fix: Any = None,
     kernel: str = "auto",
     optimizer: str = "auto",
     control: Mapping[str, Any] | Control | None = None,
@@ -166,6 +168,8 @@ def fit_lmm(
         A known residual standard deviation; estimated by default.
     start : array of shape (k,) or {"theta": array}, optional
         Start of the search; by default from moments.
+    fix : mapping, optional
+        Elements of theta that are held; see `lme.fixing.hold`.
     kernel : {"auto", "blocked", "cholmod"}
     optimizer : str
         "auto" (trust-region Newton with the exact gradient) or a key of
@@ -193,6 +197,8 @@ def fit_lmm(
         "control": control,
         "verbose": verbose,
     }
+    design = hold(design, fix)
+    start = read_start(design, start, "sigma" if options["sigma"] is None else "")
     if isinstance(design, PartitionedDesign):
         summed, kept, notes = summed_problem(design, rank)
         return _fit_problem(design, summed, kept, reml, start, options, notes)

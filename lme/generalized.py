@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from lme.convergence import Verdict, judge
 from lme.engine import pirls
 from lme.engine.laplace import Evaluation, Laplace
-from lme.engine.quadrature import Quadrature
-from lme.engine.relcov import colour
+from lme.engine.quadrature import criterion_of
 from lme.engine.threads import own, suited_threads
 from lme.errors import (
     ConvergenceWarning,
@@ -23,6 +22,7 @@ from lme.errors import (
     LMEWarning,
 )
 from lme.families.base import Family
+from lme.fixing import hold
 from lme.formula.design import Design
 from lme.optimizers import find_optimizer
 from lme.preparation import (
@@ -31,6 +31,7 @@ from lme.preparation import (
     by_terms,
     engine_terms,
     keep_columns,
+    modes_of,
     second_opinion,
     separation,
     settle_zeros,
@@ -40,10 +41,12 @@ from lme.preparation import (
 from lme.search import Control, Outcome, Trace, control_from
 from lme.starting import (
     check_quadrature,
+    extra_start,
     feasible,
     further_start,
     generalized_start,
 )
+from lme.wishes import Start, read_start
 
 Array = NDArray[np.float64]
 
@@ -162,14 +165,14 @@ class GLMMFit:
         H = self.hessian
         # Parameters on the boundary have no curvature to invert with.
         free = np.ones(len(H), dtype=bool)
-        k = self.theta.size
-        free[p : p + k] = self.problem.template.internal(self.theta) != 0.0
+        inner = self.problem.template.internal(self.theta)
+        free[p : p + inner.size] = inner != 0.0
         try:
             np.linalg.cholesky(H[np.ix_(free, free)])
         except np.linalg.LinAlgError:
             return None
-        inner = 2.0 * np.linalg.inv(H[np.ix_(free, free)])[:p, :p]
-        half = np.linalg.solve(self.problem.R, inner)
+        block = 2.0 * np.linalg.inv(H[np.ix_(free, free)])[:p, :p]
+        half = np.linalg.solve(self.problem.R, block)
         return np.linalg.solve(self.problem.R, half.T)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -180,17 +183,8 @@ class GLMMFit:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Without rows the modes are most of a fit, and b = lambda u.
         if "b" not in state:
-            known = [term.known for term in state["design"].terms]
-            each = zip(known, state["u"], state["lambdas"], strict=True)
-            state["b"] = tuple(colour(one, u) @ factor.T for one, u, factor in each)
+            state["b"] = modes_of(state["design"], state["u"], state["lambdas"])
         self.__dict__.update(state)
-
-
-def criterion_of(problem: pirls.Problem, nAGQ: int, observed: bool) -> Laplace:
-    """The criterion that `nAGQ` asks for."""
-    if nAGQ > 1:
-        return Quadrature(problem, nAGQ)
-    return Laplace(problem, observed=observed, joint=nAGQ == 0)
 
 
 def fit_glmm(
@@ -200,6 +194,7 @@ def fit_glmm(
     nAGQ: int = 1,
     laplace: str = "auto",
     start: Any = None,
+    fix: Any = None,
     optimizer: str = "auto",
     control: Mapping[str, Any] | Control | None = None,
     verbose: int = 0,
@@ -217,6 +212,8 @@ def fit_glmm(
         Information in ``log|H|``; "auto" is the expected one (as lme4) but for
         families with a dispersion.
     start : mapping with "theta" and "beta", or theta, optional
+    fix : mapping, optional
+        Elements of theta that are held; see `lme.fixing.hold`.
     optimizer, control, verbose, rank
         As for `lme.fit.fit_lmm`.
 
@@ -227,7 +224,11 @@ def fit_glmm(
     FitError
         When no finite point can be found.
     """
+    design = hold(design, fix)
     X, kept, notes = keep_columns(design, rank)
+    scale = {"theta": "nb_theta", None: ""}.get(family.extra, "sigma")
+    columns = [design.column_names[i] for i in kept]
+    start = read_start(design, start, scale, columns)
     problem = pirls.build(
         design.y,
         X,
@@ -267,7 +268,7 @@ def _fit(
     kept: NDArray[np.intp],
     nAGQ: int,
     observed: bool,
-    given: Any,
+    given: Start | None,
     options: Mapping[str, Any],
     notes: list[LMEWarning],
 ) -> GLMMFit:
@@ -281,7 +282,7 @@ def _fit(
     if nAGQ:
         even = np.concatenate([np.zeros(problem.p, dtype=bool), even])
     if problem.family.extra is not None:
-        psi = np.append(psi, problem.family.start_extra(problem.y, problem.weights))
+        psi = np.append(psi, extra_start(problem, given))
         even = np.append(even, False)
     offset = 0 if nAGQ == 0 else problem.p
     sizes = [f.levels * f.values.shape[1] for f in problem.factors]

@@ -78,10 +78,6 @@ class GLMM(MixedModel):
     warnings : tuple of LMEWarning
         What the checks found.
 
-    Notes
-    -----
-    A model is never changed by `fit`.
-
     References
     ----------
     Breslow and Clayton (1993), Approximate inference in generalized linear mixed
@@ -202,6 +198,7 @@ class GLMM(MixedModel):
         cov_kwds: Mapping[str, Any] | None = None,
         laplace: str = "auto",
         start: Any = None,
+        fix: Mapping[str, Any] | None = None,
         optimizer: str = "auto",
         control: Mapping[str, Any] | None = None,
         verbose: int = 0,
@@ -227,7 +224,10 @@ class GLMM(MixedModel):
             lme4's, "observed" the Laplace approximation proper; they are equal for
             canonical links. "auto" is "observed" where a dispersion is estimated.
         start : array_like or mapping, optional
-            Start of the search: theta, or a mapping with "theta" and "beta".
+            Start of the search: theta, or a mapping with "theta", "beta", or names
+            of `confint`; the rest comes from moments.
+        fix : mapping, optional
+            Elements of theta that are held; see `LMM.fit`.
         optimizer : str
             Search; ``"auto"`` is Newton in a trust region with exact gradients.
         control : mapping, optional
@@ -252,8 +252,7 @@ class GLMM(MixedModel):
         RankWarning
             If columns of the fixed-effects matrix are dropped as dependent.
         ConvergenceWarning
-            If the search stopped early, the optimum is not unique, or fitted
-            probabilities are numerically 0 or 1 (separation).
+            If the search stopped early, the optimum is not unique, or on separation.
         """
         if unknown:
             raise _unknown_option(next(iter(unknown)))
@@ -266,6 +265,7 @@ class GLMM(MixedModel):
                 nAGQ=nAGQ,
                 laplace=laplace,
                 start=start,
+                fix=fix,
                 optimizer=optimizer,
                 control=control,
                 verbose=verbose,

@@ -171,6 +171,7 @@ class LMM(MixedModel):
         reml: bool | None = None,
         sigma: float | None = None,
         start: Any = None,
+        fix: Mapping[str, Any] | None = None,
         kernel: str = "auto",
         optimizer: str = "auto",
         control: Mapping[str, Any] | None = None,
@@ -188,7 +189,13 @@ class LMM(MixedModel):
             A known residual standard deviation, as in a meta-analysis of effects with
             known variances (``weights=1/v, sigma=1``); by default as the model says.
         start : array_like or mapping, optional
-            Start of the search: theta, or ``{"theta": theta}``.
+            Start of the search: theta, or a mapping with ``"theta"`` (an array, or
+            numbers by name) or with names of `confint`, such as
+            ``{"sd_Days|Subject": 6, "sigma": 25}``; the rest comes from moments.
+        fix : mapping, optional
+            Elements of theta that are not estimated: ``{"theta": {name: value}}`` with
+            the names of ``result.theta``, and a number, or the name of the element
+            that it equals, as value.
         kernel : {"auto", "blocked", "cholmod"}
             How the penalized least-squares problem is solved.
         optimizer : str
@@ -222,6 +229,7 @@ class LMM(MixedModel):
                 reml=self.reml if reml is None else _truth("reml", reml),
                 sigma=self.sigma if sigma is None else sigma,
                 start=start,
+                fix=fix,
                 kernel=kernel,
                 optimizer=optimizer,
                 control=control,

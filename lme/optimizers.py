@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from lme.errors import OptionError, near
-from lme.search import Control, Optimizer, Outcome, Point, newton, newton_step
+from lme.search import (
+    Control,
+    Optimizer,
+    Outcome,
+    Point,
+    at_once,
+    newton,
+    newton_step,
+)
 
 Array = NDArray[np.float64]
 
@@ -24,6 +32,8 @@ def _derivative_free(method: str) -> Optimizer:
         verbose: int = 0,
         even: NDArray[np.bool_] | None = None,
     ) -> Outcome:
+        if not start.size:
+            return at_once(evaluate(start))
         points: list[tuple[Array, float, float]] = []
         best: list[Point] = []
 

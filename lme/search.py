@@ -163,6 +163,8 @@ def newton(
         Parameters in which the criterion is even, so that a minimum at zero can be
         stepped on.
     """
+    if not start.size:
+        return at_once(evaluate(start))
     level = logging.INFO if verbose else logging.DEBUG
     points: list[tuple[Array, float, float]] = []
 
@@ -232,6 +234,13 @@ def newton(
                 break
         hessian = fresh + correction
     return Outcome(point, hessian, fresh, promise, status, tuple(points))
+
+
+def at_once(point: Point) -> Outcome:
+    """The outcome of a search without parameters."""
+    status = "converged" if np.isfinite(point.value) else "no start"
+    none = np.zeros((0, 0))
+    return Outcome(point, none, none, 0.0, status, ((point.theta, point.value, 0.0),))
 
 
 def _length(vector: Array) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from lme.engine.pirls import Pirls
 from lme.engine.relcov import Template
 from lme.errors import OptionError, near
 from lme.search import Point
+from lme.wishes import Start
 
 Array = NDArray[np.float64]
 
@@ -33,33 +33,17 @@ _FURTHER = 2.5
 _MOST_NODES = 1500
 
 
-def linear_start(problem: lmm.Problem, start: Any) -> Array:
-    """Start of the search in the internal basis, from the user's theta or moments."""
+def linear_start(problem: lmm.Problem, start: Start | None) -> Array:
+    """Start of the search in the internal basis, from the user's wishes or moments."""
+    guess = moments.start(problem)
     if start is None:
-        return moments.start(problem)
-    if isinstance(start, Mapping):
-        unknown = [key for key in start if key != "theta"]
-        if unknown:
-            raise OptionError(
-                f"Unknown start value {unknown[0]!r}.",
-                "A linear mixed model starts from 'theta' alone; the fixed effects "
-                "are profiled out.",
-                near(unknown[0], ["theta"]),
-            )
-        start = start.get("theta")
-    try:
-        theta = np.atleast_1d(np.asarray(start, dtype=float))
-    except (TypeError, ValueError):
-        theta = np.array([np.nan])
-    k = problem.template.size
-    if theta.shape != (k,) or not np.isfinite(theta).all():
-        raise OptionError(
-            f"start has {theta.size} value{'s' if theta.size != 1 else ''} "
-            "or values that are not finite numbers.",
-            f"This model has {k} covariance parameters (theta).",
-            "Give a finite number for each, in the order of result.theta.",
-        )
-    return problem.template.internal(theta)
+        return guess
+    template = problem.template
+    scale = start.sigma
+    if scale is None:
+        scale = float(np.sqrt(moments.residual_variance(problem)))
+    theta = start.elements(template.external(guess), template, scale)
+    return template.internal(theta)
 
 
 def other_starts(problem: lmm.Problem, given: Any, evaluations: int) -> list[Array]:
@@ -98,7 +82,7 @@ def _crowded(problem: lmm.Problem) -> bool:
         return False
     for slot in problem.template.slots:
         p = slot.columns.stop - slot.columns.start
-        k = slot.theta.stop - slot.theta.start
+        k = slot.structure.size(p)
         if k > 2 * p - 1 and problem.cross.levels[slot.factor] <= 2 * k:
             return True
     return False
@@ -175,35 +159,34 @@ def _identity(template: Template) -> Array:
     )
 
 
-def generalized_start(problem: pirls.Problem, given: Any) -> tuple[Array, Array]:
-    """Start of coefficients (basis) and theta (internal) with the user's wishes."""
+def generalized_start(
+    problem: pirls.Problem, given: Start | None
+) -> tuple[Array, Array]:
+    """Start of coefficients (basis) and theta (internal) with the user's wishes.
+
+    Parameters
+    ----------
+    problem : pirls.Problem
+    given : Start or None
+    """
     gamma, theta = generalized_moments(problem)
     if given is None:
         return gamma, theta
-    values = given if isinstance(given, Mapping) else {"theta": given}
-    known = {"theta": "theta", "beta": "beta", "fixef": "beta"}
-    for key, value in values.items():
-        if key not in known:
-            raise OptionError(
-                f"Unknown start value {key!r}.",
-                "A start may have 'theta' and 'beta' (or 'fixef').",
-                near(str(key), known),
-            )
-        size = problem.template.size if known[key] == "theta" else problem.p
-        try:
-            array = np.atleast_1d(np.asarray(value, dtype=float))
-        except (TypeError, ValueError):
-            array = np.array([np.nan])
-        if array.shape != (size,) or not np.isfinite(array).all():
-            raise OptionError(
-                f"start[{key!r}] has {array.size} values or ones that are not finite.",
-                f"{size} finite numbers were expected.",
-            )
-        if known[key] == "theta":
-            theta = problem.template.internal(array)
-        else:
-            gamma = problem.R @ array
-    return gamma, theta
+    template = problem.template
+    elements = given.elements(template.external(theta), template, 1.0)
+    if given.beta is not None:
+        old = np.linalg.solve(problem.R, gamma)
+        gamma = problem.R @ np.where(np.isnan(given.beta), old, given.beta)
+    return gamma, template.internal(elements)
+
+
+def extra_start(problem: pirls.Problem, given: Start | None) -> float:
+    """Logarithm of the dispersion or of the theta of a negative binomial."""
+    if given is not None and given.sigma is not None:
+        return 2.0 * float(np.log(given.sigma))
+    if given is not None and given.nb_theta is not None:
+        return float(np.log(given.nb_theta))
+    return float(problem.family.start_extra(problem.y, problem.weights))
 
 
 def feasible(criterion: Laplace, psi: Array, offset: int) -> Array:
@@ -243,7 +226,8 @@ def further_start(problem: pirls.Problem, at: Point, offset: int) -> Array | Non
     if problem.family.name not in ("bernoulli", "binomial"):
         return None
     stop = offset + problem.template.size
-    if not np.isfinite(at.value) or np.abs(at.theta[offset:stop]).max() < _ALIKE:
+    largest = np.abs(at.theta[offset:stop]).max(initial=0.0)
+    if not np.isfinite(at.value) or largest < _ALIKE:
         return None
     out = at.theta.copy()
     out[:stop] *= _FURTHER

@@ -49,7 +49,7 @@ class Refits:
 
     Attributes
     ----------
-    internal, theta : (R, k) arrays
+    internal, theta : (R, r) and (R, k) arrays
         In the parameters of the search, and in the user's.
     beta : (R, p) array
         Of the columns that were kept.
@@ -92,12 +92,14 @@ def joined(parts: Sequence[Refits]) -> Refits:
     )
 
 
-def no_refits(count: int, k: int, p: int, reason: int = FAILED) -> Refits:
+def no_refits(
+    count: int, template: Template, p: int, reason: int = FAILED
+) -> Refits:
     """Refits without estimates."""
     nan = np.full(count, np.nan)
     return Refits(
-        np.full((count, k), np.nan),
-        np.full((count, k), np.nan),
+        np.full((count, template.size), np.nan),
+        np.full((count, template.count), np.nan),
         np.full((count, p), np.nan),
         nan,
         nan.copy(),
@@ -197,7 +199,7 @@ def refit_batch(
         )
         for first in range(0, len(Y), size)
     ]
-    return joined(parts or [no_refits(0, problem.template.size, problem.p)])
+    return joined(parts or [no_refits(0, problem.template, problem.p)])
 
 
 def least_squares(problem: Problem, Y: Array) -> tuple[Array, Array]:
@@ -225,7 +227,7 @@ def _refit_chunk(
 ) -> Refits:
     """Fit one chunk; responses that cannot be fitted are set aside first."""
     template = problem.template
-    out = no_refits(len(Y), template.size, problem.p)
+    out = no_refits(len(Y), template, problem.p)
     finite = np.isfinite(Y).all(axis=1)
     out.reason[~finite] = NOT_FINITE
     usable = np.flatnonzero(finite)

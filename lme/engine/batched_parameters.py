@@ -88,7 +88,7 @@ def _with_signs(template: Template, theta: Array) -> Array:
     for slot in template.slots:
         column = _columns(slot)
         for j in np.unique(column):
-            members = slot.theta.start + np.flatnonzero(column == j)
+            members = np.arange(template.size)[slot.theta][column == j]
             # The diagonal element comes first in its column.
             out[members] *= np.where(theta[members[0]] < 0.0, -1.0, 1.0)
     return out

@@ -83,7 +83,7 @@ def directions(
         change = change + change.transpose(0, 2, 1)
         c = spread(problem.cross.relation(slot.factor), rows_times(part, change))
         columns[slot.factor][:, slot.columns, slot.theta] = c
-        score[slot.theta] = np.einsum("lp,lpk->k", part, c)
-        QJ = (Q @ J).reshape(len(J), -1)
-        second[slot.theta, slot.theta] = 2.0 * J.reshape(len(J), -1) @ QJ.T
+        score[slot.theta] += np.einsum("lp,lpk->k", part, c)
+        QJ = (Q @ J).reshape(len(J), Q.size)
+        second[slot.block] += 2.0 * J.reshape(len(J), Q.size) @ QJ.T
     return columns, second, score

@@ -223,7 +223,7 @@ class Laplace:
         modes = at.modes
         if modes is None:
             raise ValueError("No modes to differentiate at.")
-        out = np.empty(template.size)
+        out = np.zeros(template.size)
         inner = []
         for f, lam in enumerate(at.lambdas):
             known = self.problem.factors[f].known
@@ -233,7 +233,7 @@ class Laplace:
         jacobians = template.jacobians(self.split(at.theta)[1])
         for slot, J in zip(template.slots, jacobians, strict=True):
             block = inner[slot.factor][slot.columns, slot.columns]
-            out[slot.theta] = J.reshape(len(J), -1) @ block.ravel()
+            out[slot.theta] += J.reshape(len(J), block.size) @ block.ravel()
         return out
 
     def _extra_part(self, modes: Modes, h: Array, Zv: Array, extra: float) -> Array:
@@ -304,8 +304,8 @@ class Laplace:
             change = change + change.transpose(0, 2, 1)
             c = spread(known, rows_times(part, change))
             columns[f][:, slot.columns, slot.theta] = c
-            QJ = (Q @ J).reshape(len(J), -1)
-            second[slot.theta, slot.theta] = 2.0 * J.reshape(len(J), -1) @ QJ.T
+            QJ = (Q @ J).reshape(len(J), Q.size)
+            second[slot.block] += 2.0 * J.reshape(len(J), Q.size) @ QJ.T
         AC, _ = multiply(cross, columns)
         information = second
         for c, ac, s in zip(columns, AC, kernel.solve(AC), strict=True):

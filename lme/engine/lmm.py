@@ -306,12 +306,12 @@ class Criterion:
     def _pull_back(self, at: Evaluation) -> Array:
         """Gradient in theta from the adjoints of ``lambda lambda'``."""
         template = self.problem.template
-        gradient = np.empty(template.size)
+        gradient = np.zeros(template.size)
         jacobians = template.jacobians(at.theta)
         inner = [2.0 * Q @ lam for Q, lam in zip(at.adjoints, at.lambdas, strict=True)]
         for slot, J in zip(template.slots, jacobians, strict=True):
             block = inner[slot.factor][slot.columns, slot.columns]
-            gradient[slot.theta] = J.reshape(len(J), -1) @ block.ravel()
+            gradient[slot.theta] += J.reshape(len(J), block.size) @ block.ravel()
         return gradient
 
     def hold(self, at: Evaluation) -> None:

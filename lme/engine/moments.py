@@ -52,7 +52,7 @@ def start(problem: Problem) -> Array:
     found = problem.shared.get("moments")
     known = found if isinstance(found, Equations) else equations(problem.cross)
     problem.shared["moments"] = known
-    sigma2 = _swept_variance(problem)
+    sigma2 = residual_variance(problem)
     return estimate(problem.cross, problem.template, problem.n, sigma2, known)
 
 
@@ -133,7 +133,7 @@ def estimate(
     return theta
 
 
-def _swept_variance(problem: Problem) -> float:
+def residual_variance(problem: Problem) -> float:
     """Residual variance after removing each factor's groupwise regressions in turn.
 
     From the cross-products alone: what cancels is far above the smallest share of the

@@ -80,6 +80,13 @@ class Quadrature(Laplace):
         return out
 
 
+def criterion_of(problem: Problem, nAGQ: int, observed: bool) -> Laplace:
+    """The criterion that `nAGQ` asks for."""
+    if nAGQ > 1:
+        return Quadrature(problem, nAGQ)
+    return Laplace(problem, observed=observed, joint=nAGQ == 0)
+
+
 class _Levels:
     """The integrals of all levels at one point."""
 
@@ -195,10 +202,10 @@ class _Levels:
         bar = bar - 0.5 * self._gather(at.g).T @ a
         bar = bar + 2.0 * np.einsum("lab,bc,lcd->ad", self.A, lam, Hbar)
         template = problem.template
-        d_theta = np.empty(template.size)
+        d_theta = np.zeros(template.size)
         for slot, J in zip(template.slots, template.jacobians(theta), strict=True):
             block = bar[slot.columns, slot.columns]
-            d_theta[slot.theta] = J.reshape(len(J), -1) @ block.ravel()
+            d_theta[slot.theta] += J.reshape(len(J), block.size) @ block.ravel()
         parts.append(d_theta)
         if problem.family.extra is not None:
             parts.append(self._extra(Hbar, a))

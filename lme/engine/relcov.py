@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from scipy import sparse
 from scipy.linalg import lapack
 
 from lme.covariance import Structure
+from lme.covariance.held import Held
 from lme.covariance.known import Known
 
 Array = NDArray[np.float64]
@@ -42,6 +44,9 @@ class Term:
         Index of the grouping factor; terms with one group share their codes.
     known : Known or None
         Covariance between the levels, of the whole grouping factor; None: independent.
+    place : (k,) intp or None
+        Positions of the term's parameters among those of the search, where terms share
+        some; None: they follow those of the term before.
     """
 
     codes: NDArray[np.intp]
@@ -50,6 +55,7 @@ class Term:
     structure: Structure
     group: int
     known: Known | None = None
+    place: NDArray[np.intp] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,14 +111,33 @@ class Slot:
 
     Random effects of the user's columns are ``b = basis @ b (internal)``; the factor in
     the user's basis is the lower-triangular one of the same covariance.
+
+    Attributes
+    ----------
+    factor : int
+    columns : slice
+    theta : slice or (r,) intp
+        The term's parameters among those of the search; terms may share some.
+    entries : slice
+        The term's elements among the user's, of which some may be held.
+    structure : Structure
+    basis, inverse : (p, p) arrays
     """
 
     factor: int
     columns: slice
-    theta: slice
+    theta: slice | NDArray[np.intp]
     structure: Structure
     basis: Array
     inverse: Array
+    entries: slice
+
+    @property
+    def block(self) -> tuple[Any, ...]:
+        """The term's parameters by its parameters, as an index of matrices."""
+        if isinstance(self.theta, slice):
+            return self.theta, self.theta
+        return np.ix_(self.theta, self.theta)
 
     def outward(self, factor: Array) -> tuple[Array, Array]:
         """Factor in the user's basis, and the rotation of the spherical effects.
@@ -124,26 +149,37 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How the parameter vector fills the factors' ``lambda`` matrices."""
+    """How the parameter vector fills the factors' ``lambda`` matrices.
+
+    Attributes
+    ----------
+    slots : tuple of Slot
+    widths : tuple of int
+    size : int
+        Number of parameters of the search.
+    count : int
+        Number of the user's elements of theta; more where some are held.
+    """
 
     slots: tuple[Slot, ...]
     widths: tuple[int, ...]
     size: int
+    count: int
 
     def even(self) -> NDArray[np.bool_]:
         """Parameters of whose sign alone the criterion is independent, (k,)."""
-        out = np.zeros(self.size, dtype=bool)
+        out = np.ones(self.size, dtype=bool)
         for slot in self.slots:
             p = slot.columns.stop - slot.columns.start
-            out[slot.theta] = slot.structure.even(p)
+            out[slot.theta] &= slot.structure.even(p)
         return out
 
     def idle(self, theta: Array) -> NDArray[np.bool_]:
         """Parameters so far out that the covariance has ceased to change, (k,)."""
-        out = np.zeros(self.size, dtype=bool)
+        out = np.ones(self.size, dtype=bool)
         for slot in self.slots:
             p = slot.columns.stop - slot.columns.start
-            out[slot.theta] = slot.structure.idle(theta[slot.theta], p)
+            out[slot.theta] &= slot.structure.idle(theta[slot.theta], p)
         return out
 
     def lambdas(self, theta: Array) -> list[Array]:
@@ -166,12 +202,15 @@ class Template:
 
     def external(self, theta: Array) -> Array:
         """Parameters in the user's basis from those of the search."""
-        out = np.empty(self.size)
+        out = np.empty(self.count)
         for slot in self.slots:
             p = slot.columns.stop - slot.columns.start
+            if isinstance(slot.structure, Held):
+                out[slot.entries] = slot.structure.natural(theta[slot.theta], p)
+                continue
             block = slot.structure.factor(theta[slot.theta], p)
             outer = slot.structure.pack(slot.outward(block)[0])
-            out[slot.theta] = slot.structure.natural(outer, p)
+            out[slot.entries] = slot.structure.natural(outer, p)
         return out
 
     def internal(self, theta: Array) -> Array:
@@ -179,7 +218,10 @@ class Template:
         out = np.empty(self.size)
         for slot in self.slots:
             p = slot.columns.stop - slot.columns.start
-            values = np.asarray(theta, float)[slot.theta]
+            values = np.asarray(theta, float)[slot.entries]
+            if isinstance(slot.structure, Held):
+                out[slot.theta] = slot.structure.interior(values, p)
+                continue
             block = slot.structure.factor(slot.structure.interior(values, p), p)
             inner, _ = lower_factor(slot.inverse @ block)
             out[slot.theta] = slot.structure.pack(inner)
@@ -195,6 +237,9 @@ class Template:
         out = theta.copy()
         for slot in self.slots:
             p = slot.columns.stop - slot.columns.start
+            if isinstance(slot.structure, Held):
+                out[slot.theta] = slot.structure.canonical(theta[slot.theta], p)
+                continue
             factor = slot.structure.factor(theta[slot.theta], p)
             if not slot.structure.linear:
                 out[slot.theta] = slot.structure.pack(lower_factor(factor)[0])
@@ -276,6 +321,8 @@ def _basis(values: Array, structure: Structure) -> tuple[Array, Array, Array]:
             inverse = R / sign[:, None] * scale
             T = np.asarray(np.linalg.inv(inverse), dtype=np.float64)
             return Q * sign, T, inverse
+    if structure.basis == "none":
+        return values, np.eye(p), np.eye(p)
     if structure.basis == "scalar":
         scale = np.full(p, np.sqrt(np.mean(scale**2)))
     return values / scale, np.diag(1.0 / scale), np.diag(scale)
@@ -303,7 +350,7 @@ def assemble(
     columns: list[list[Array]] = []
     shapes: list[tuple[NDArray[np.intp], int, Known | None]] = []
     slots: list[Slot] = []
-    offset = 0
+    offset = entry = 0
     for term in terms:
         values = np.ascontiguousarray(term.values, dtype=float)
         if sqrt_weights is not None:
@@ -317,17 +364,20 @@ def assemble(
         p = values.shape[1]
         columns[f].append(inner)
         k = term.structure.size(p)
+        entries = term.structure.entries if isinstance(term.structure, Held) else k
         slots.append(
             Slot(
                 f,
                 slice(start, start + p),
-                slice(offset, offset + k),
+                slice(offset, offset + k) if term.place is None else term.place,
                 term.structure,
                 basis,
                 inverse,
+                slice(entry, entry + entries),
             )
         )
         offset += k
+        entry += entries
     factors = tuple(
         Factor(
             codes, levels, blocks[0] if len(blocks) == 1 else np.hstack(blocks), known
@@ -335,4 +385,7 @@ def assemble(
         for (codes, levels, known), blocks in zip(shapes, columns, strict=True)
     )
     widths = tuple(factor.values.shape[1] for factor in factors)
-    return factors, Template(tuple(slots), widths, offset)
+    placed = [term.place for term in terms if term.place is not None]
+    if placed:
+        offset = int(np.concatenate(placed).max(initial=-1)) + 1
+    return factors, Template(tuple(slots), widths, offset, entry)

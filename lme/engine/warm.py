@@ -128,7 +128,7 @@ def _gradients(
 ) -> Array:
     """Gradients in theta, (k, R)."""
     template = criterion.problem.template
-    out = np.empty((template.size, r2.size))
+    out = np.zeros((template.size, r2.size))
     inner = []
     cross = criterion.problem.cross
     for f, (Q, d, lam) in enumerate(zip(fixed, scores, lambdas, strict=True)):
@@ -140,5 +140,5 @@ def _gradients(
     jacobians = template.jacobians(theta)
     for slot, J in zip(template.slots, jacobians, strict=True):
         block = inner[slot.factor][slot.columns, slot.columns]
-        out[slot.theta] = np.einsum("kab,abr->kr", J, block)
+        out[slot.theta] += np.einsum("kab,abr->kr", J, block)
     return out

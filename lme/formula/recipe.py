@@ -47,6 +47,9 @@ class RandomTerm:
     known : object or None
         Known covariance between the levels, as the engine takes it
         (`lme.covariance.known.Known`); None where they are independent.
+    held : object or None
+        The structure with elements of theta held (`lme.covariance.held.Held`); None
+        where all are free.
     """
 
     group: str
@@ -56,6 +59,7 @@ class RandomTerm:
     levels: tuple[str, ...] = field(repr=False)
     values: Floats = field(repr=False)
     known: Any = field(default=None, repr=False)
+    held: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lme import fixing
 from lme.covariance import STRUCTURES
 from lme.errors import GroupError, OptionError, near
 from lme.generalized import GLMMFit
@@ -63,11 +64,7 @@ def theta_names(fit: MixedFit) -> list[str]:
         one name for each free element of the relative factors, down the columns. For
         a structure with a pattern, standard deviations and ``Subject.cor``.
     """
-    names = []
-    for term in fit.design.terms:
-        labels = STRUCTURES[term.structure].labels(term.columns)
-        names += [f"{term.group}.{label}" for label in labels]
-    return names
+    return fixing.theta_names(fit.design)
 
 
 def residual_deviation(fit: MixedFit) -> float | None:

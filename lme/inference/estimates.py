@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.fit import objective_at
+from lme.fixing import free_parameters
 from lme.generalized import GLMMFit
 from lme.inference.working import MixedFit
 
@@ -106,7 +107,8 @@ def parameter_count(fit: MixedFit) -> int:
         scale = fit.family.extra is not None
     else:
         scale = fit.known_sigma is None
-    return fit.beta.size + fit.theta.size + residual_parameters(fit) + int(scale)
+    free = free_parameters(fit.design) + residual_parameters(fit)
+    return fit.beta.size + free + int(scale)
 
 
 def residual_parameters(fit: MixedFit) -> int:

@@ -41,3 +41,8 @@ def row_variances(term: RandomTerm) -> Array:
     levels = np.append(term.known.variances, term.known.scale)
     out: Array = levels[term.codes]
     return out
+
+
+def known_text(fit: MixedFit) -> str:
+    """The grouping factors with a known covariance; empty without any."""
+    return ", ".join(known_groups(fit))

@@ -13,6 +13,7 @@ import scipy
 
 from lme.errors import LMEError, OptionError
 from lme.families import Family, NegativeBinomial, resolve
+from lme.fixing import held_entries
 from lme.generalized import GLMMFit
 from lme.inference.components import theta_names
 from lme.inference.working import MixedFit
@@ -189,6 +190,7 @@ def _fit_options(fit: MixedFit, cov_type: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "reml": fit.reml,
         "optimizer": options["optimizer"],
+        "fix": held_entries(fit.design),
         "control": {
             name: getattr(control, name) for name in type(control).__dataclass_fields__
         },

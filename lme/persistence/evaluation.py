@@ -13,12 +13,14 @@ from lme.convergence import Verdict
 from lme.engine import lmm, pirls
 from lme.engine.choice import choose
 from lme.engine.lmm import Criterion
+from lme.engine.quadrature import criterion_of
 from lme.errors import DataError, LMEWarning, OptionError
 from lme.families.base import Family
 from lme.fit import Fit
 from lme.fit import freeze as freeze_linear
+from lme.fixing import hold
 from lme.formula.design import Design
-from lme.generalized import GLMMFit, criterion_of
+from lme.generalized import GLMMFit
 from lme.generalized import freeze as freeze_generalized
 from lme.inference.working import MixedFit
 from lme.optimizers import find_optimizer
@@ -48,6 +50,9 @@ def record_at(stored: Reader, design: Design, family: Family | None) -> MixedFit
     DataError
         For values that cannot be, and where the criterion is not finite.
     """
+    wishes = stored.part("fit")
+    if wishes.has("fix") and wishes.mapping("fix"):
+        design = hold(design, {"theta": wishes.mapping("fix")})
     X, kept, _ = keep_columns(design, "drop")
     terms = engine_terms(design)
     if family is None and design.residual is not None:
@@ -81,7 +86,7 @@ def _linear(
     except OptionError:  # made where CHOLMOD was installed
         kernel, _ = choose(problem.cross, "auto")
     criterion = Criterion(problem, kernel, wishes.flag("reml"), sigma)
-    theta = estimates.vector("theta", problem.template.size)
+    theta = estimates.vector("theta", problem.template.count)
     estimates.vector("beta", problem.p)
     at = criterion.evaluate(problem.template.internal(theta), gradient=False)
     _check_finite(stored, at.value)
@@ -105,7 +110,7 @@ def _generalized(
     nAGQ, used = wishes.whole("nAGQ"), wishes.text("laplace")
     check_quadrature(nAGQ, used, problem)
     criterion = criterion_of(problem, nAGQ, used == "observed")
-    theta = estimates.vector("theta", problem.template.size)
+    theta = estimates.vector("theta", problem.template.count)
     gamma = problem.R @ estimates.vector("beta", problem.p)
     criterion.gamma = gamma
     psi = problem.template.internal(theta)

@@ -14,8 +14,10 @@ from lme.inference import estimates
 from lme.inference.components import residual_deviation, variance_components
 from lme.inference.coverage import check_alpha, check_digits
 from lme.inference.diagnostics.residuals import scaled_quantiles
+from lme.inference.held_elements import held_text
 from lme.inference.hypotheses import wald
 from lme.inference.hypotheses.ddf import Denominator
+from lme.inference.known_levels import known_text
 from lme.inference.residual_structure import (
     structure_frame,
     structure_text,
@@ -134,6 +136,10 @@ def _description(fit: MixedFit, data_name: str, cov_type: wald.CovType) -> Any:
         ],
         ["Search:", _verdict(fit)],
     ]
+    if known_text(fit):
+        rows.append(["Levels:", f"known covariance between those of {known_text(fit)}"])
+    for line in wrap(held_text(fit), FORMULA_WIDTH, break_long_words=False):
+        rows.append(["Held:" if "Held:" not in rows[-1] else "", line])
     if isinstance(cov_type, Sandwich):
         words = f"cluster-robust, {cov_type.words} ({cov_type.count} clusters)"
         rows.append(["Std. errors:", words])

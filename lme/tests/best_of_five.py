@@ -9,7 +9,7 @@ from scipy import optimize
 
 from lme.engine.choice import choose
 from lme.engine.lmm import Criterion
-from lme.generalized import criterion_of
+from lme.engine.quadrature import criterion_of
 
 #: SciPy's name, whether it takes the gradient, and its options. Those without a
 #: gradient look for the basin; the best end of all is polished with it.

@@ -14,8 +14,9 @@ from lme.inference.bootstrap.record import ARRAYS, Bootstrap
 from lme.inference.bootstrap.replicates import parameter_values, singular_replicates
 from lme.inference.components import theta_names
 from lme.inference.estimates import dropped_names
-from lme.inference.profile.parameters import Parameter, parameters
+from lme.inference.profile.parameters import parameters
 from lme.inference.working import MixedFit
+from lme.naming import Parameter
 
 
 def _seed_key(seed: np.random.SeedSequence) -> tuple[Any, ...]:

@@ -321,10 +321,10 @@ def _samples(
 
 def _refit_rows(fit: MixedFit, rows: Index, codes: dict[str, Index]) -> Refits:
     """Fit the model to rows of its data, some of them more than once."""
-    k, p = fit.theta.size, fit.beta.size
+    template, p = fit.problem.template, fit.beta.size
     X = np.ascontiguousarray(fit.X[rows])
     if rows.size <= p or find_dependent_columns(X).size:
-        return no_refits(1, k, p, batched.RANK)
+        return no_refits(1, template, p, batched.RANK)
     design = fit.design
     terms = []
     for term in design.terms:
@@ -356,7 +356,7 @@ def _refit_rows(fit: MixedFit, rows: Index, codes: dict[str, Index]) -> Refits:
         criterion = Criterion(arrays, kernel, fit.reml)
         return search_linear(criterion, start, control_from(fit.options["control"]))
     except FAILURES:
-        return no_refits(1, k, p)
+        return no_refits(1, template, p)
 
 
 def batched_start(problem: lmm.Problem, theta: Array) -> Array:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from lme.engine.batched import CONVERGED, REASONS
 from lme.errors import DataError, OptionError
 from lme.inference.bootstrap.intervals import intervals, percent_labels
-from lme.inference.profile.parameters import Parameter, choose_parameters
+from lme.inference.profile.parameters import choose_parameters
+from lme.naming import Parameter
 
 Array = NDArray[np.float64]
 

@@ -90,17 +90,17 @@ def _each(
 ) -> Refits:
     """One refit after the other; those that fail have no estimates."""
     parts = []
-    k, p = fit.theta.size, fit.beta.size
+    template, p = fit.problem.template, fit.beta.size
     for i, y in enumerate(Y):
         if not np.isfinite(y).all():
-            parts.append(no_refits(1, k, p, batched.NOT_FINITE))
+            parts.append(no_refits(1, template, p, batched.NOT_FINITE))
         else:
             try:
                 parts.append(one(i, y))
             except FAILURES:
-                parts.append(no_refits(1, k, p))
+                parts.append(no_refits(1, template, p))
         tick(1)
-    return batched.joined(parts) if parts else no_refits(0, k, p)
+    return batched.joined(parts) if parts else no_refits(0, template, p)
 
 
 def _refit_linear(fit: Fit, Y: Array, warm: bool, tick: Tick) -> Refits:
@@ -182,7 +182,7 @@ def search_linear(
     begin = start if known is None else known.theta
     outcome = newton(evaluate, begin, control, 0, template.even())
     if outcome.status == "no start":
-        return no_refits(1, template.size, problem.p)
+        return no_refits(1, template, problem.p)
     point = settle_zeros(criterion, outcome, template)
     final = polish(criterion, point, outcome.hessian)
     if not isinstance(final, Evaluation):
@@ -263,7 +263,7 @@ def refit_generalized(fit: GLMMFit, *, warm: bool = True) -> Refits:
     if np.isfinite(point.value):
         point = settle_zeros(criterion, outcome, template, first)
     if not isinstance(point, laplace.Evaluation) or point.modes is None:
-        return no_refits(1, k, fit.beta.size)
+        return no_refits(1, template, fit.beta.size)
     _, theta, extra = criterion.split(point.theta)
     beta = point.modes.gamma
     if p:

@@ -10,8 +10,9 @@ from lme.covariance import STRUCTURES
 from lme.engine.batched import Refits
 from lme.engine.batched_parameters import diagonals
 from lme.generalized import GLMMFit
-from lme.inference.profile.parameters import Parameter, parameters
+from lme.inference.profile.parameters import parameters
 from lme.inference.working import MixedFit
+from lme.naming import Parameter
 
 Array = NDArray[np.float64]
 

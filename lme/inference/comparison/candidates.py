@@ -20,6 +20,7 @@ from lme.engine.decompositions import find_dependent_columns
 from lme.errors import FitError, LMEWarning, OptionError
 from lme.families import Family, resolve
 from lme.fit import Fit, fit_lmm
+from lme.fixing import held_entries
 from lme.generalized import GLMMFit
 from lme.inference.comparison.shown_rows import with_shown_rows
 from lme.inference.comparison.without_effects import estimated, maximized
@@ -123,6 +124,8 @@ class Candidate:
         Terms of a residual structure; `weights` are the prior ones.
     mark : Fingerprint or None
         Of all rows, where only some are here: those of data in partitions.
+    held : tuple of (str, number or str)
+        Elements of theta that are held.
     """
 
     formula: str
@@ -143,6 +146,7 @@ class Candidate:
     known_sigma: float | None = None
     residual: tuple[str, ...] = ()
     mark: Fingerprint | None = field(default=None, repr=False)
+    held: tuple[tuple[str, float | str], ...] = ()
 
     @property
     def n(self) -> int:
@@ -235,6 +239,7 @@ def _mixed(fit: MixedFit) -> Candidate:
         fit=fit,
         known_sigma=known,
         residual=() if structure is None else tuple(t.text for t in structure.terms),
+        held=tuple(held_entries(design).items()),
     )
 
 

@@ -128,13 +128,16 @@ def _correction(fit: Fit) -> float:
     if not free.any():
         return 0.0
     df, Py = at.criterion.df, here.residual
-    chosen = [d for d, moves in zip(directions(at), free, strict=True) if moves]
-    columns = np.empty((Py.size, len(chosen)))
-    for i, direction in enumerate(chosen):
+    columns = np.zeros((Py.size, int(free.sum())))
+    place = np.cumsum(free) - 1
+    for direction in directions(at):
+        if not free[direction.parameter]:
+            continue
         factor = fit.problem.factors[direction.factor]
         sums = np.stack([Zt @ Py for Zt in factor.transposed], axis=1)
         moved = spread(direction.known, sums @ direction.change)
-        columns[:, i] = np.einsum("np,np->n", factor.values, moved[factor.codes])
+        effect = np.einsum("np,np->n", factor.values, moved[factor.codes])
+        columns[:, place[direction.parameter]] += effect
     slope = columns.T @ Py
     g = here.precise(columns) - here.half @ (here.half.T @ columns)
     if fit.known_sigma is None:
@@ -164,7 +167,7 @@ def _moving(fit: Fit, at: Evaluation) -> NDArray[np.bool_]:
         # A column of the factor that is zero is a direction without variance.
         null = ~lam.any(axis=0)
         within = np.asarray(J.any(axis=1) & null)
-        free[slot.theta] = ~within.any(axis=1)
+        free[slot.theta] &= ~within.any(axis=1)
     return free
 
 

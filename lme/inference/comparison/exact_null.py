@@ -84,6 +84,12 @@ def spectrum(small: Candidate, large: Candidate, nested: Nesting) -> Spectrum:
             "The exact test is for a residual variance that is estimated.",
             "Use test='boot'.",
         )
+    if large.held or small.held:
+        raise FitError(
+            "Elements of theta are held in the models.",
+            "The exact test is for variances that are estimated.",
+            "Use test='boot'.",
+        )
     found = cones(large, nested)
     tested = large.X.shape[1] - small.X.shape[1]
     plain = all(

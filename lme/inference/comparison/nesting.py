@@ -87,6 +87,8 @@ def nesting(small: Candidate, large: Candidate) -> Nesting:
         reason = f"the residual structure {lost[0]} is not in the larger model"
     if large.known_sigma not in (None, small.known_sigma):
         reason = "sigma is known in the larger model, and not the same in the smaller"
+    if not set(large.held) <= set(small.held):
+        reason = "elements of theta are held in the larger model alone"
     if reason:
         return Nesting(reason)
     zeros = [np.zeros((c.values.shape[1],) * 2) for c in large.components]
@@ -101,6 +103,9 @@ def nesting(small: Candidate, large: Candidate) -> Nesting:
         if parts is None:
             return Nesting(_why(component, large.components))
         for i, (typical, fitted) in enumerate(parts):
+            if small.held:
+                # What is held may be on the boundary of the larger model.
+                typical = fitted
             old = interior[i]
             interior[i] = None if old is None else old + typical
             estimated[i] = estimated[i] + fitted

@@ -35,6 +35,7 @@ from lme.inference.comparison.likelihood_ratios import (
     method_of,
     reader_notes,
 )
+from lme.inference.held_elements import refuse_held
 from lme.inference.working import MixedFit
 
 Index = NDArray[np.intp]
@@ -82,6 +83,7 @@ def ranova(
     whole term. A model without random effects is least squares, or a generalized
     linear model.
     """
+    refuse_held(fit, "ranova", "Compare fits with anova.")
     method = method_of(test, nsim, seed)
     full = candidate(fit)
     rows = [(full.npar, -full.objective / 2, full.aic, *_NOTHING)]

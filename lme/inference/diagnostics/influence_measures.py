@@ -297,8 +297,8 @@ def _variances(fit: MixedFit, thetas: Array, sigma: Array) -> Array:
     for slot in fit.problem.template.slots:
         p = slot.columns.stop - slot.columns.start
         part = [
-            (slot.structure.factor(row, p) ** 2).sum(axis=1)
-            for row in thetas[:, slot.theta]
+            (slot.structure.factor(slot.structure.interior(row, p), p) ** 2).sum(axis=1)
+            for row in thetas[:, slot.entries]
         ]
         columns.append(np.array(part).reshape(-1, p) * scale[:, None])
     if residual_deviation(fit) is not None:

@@ -38,11 +38,14 @@ class Direction:
         Symmetric, in the internal basis.
     known : Known or None
         Covariance K between the levels, in place of the identity matrix.
+    parameter : int
+        Parameter of the search that it belongs to, where it belongs to one.
     """
 
     factor: int
     change: Array
     known: Known | None = None
+    parameter: int = -1
 
 
 def evaluated(fit: Fit, gradient: bool = False) -> Evaluation:

@@ -17,6 +17,7 @@ from lme.engine.lmm import Evaluation
 from lme.engine.threads import suited_threads
 from lme.errors import FitError
 from lme.fit import Fit, fit_lmm
+from lme.inference.held_elements import refuse_held
 from lme.inference.hypotheses.directions import (
     Direction,
     apply_inverse,
@@ -116,6 +117,7 @@ def kenward_roger(fit: Fit) -> KenwardRoger:
     the residuals, ``V^-1 V = I`` leaves nothing to compute for that direction but n,
     ``tr(V^-1 G_i)`` and products that are known already.
     """
+    refuse_held(fit, "Kenward-Roger", "Use ddf='satterthwaite'.")
     refitted = not fit.reml
     if refitted:
         fit = fit_lmm(fit.design, reml=True, **fit.options)

@@ -145,7 +145,7 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     with suited_threads(fit.problem.cross.sizes):
         at = evaluated(fit)
         T = root(fit)
-        inner = sandwiches(directions(at), whitened(at))
+        inner = _by_parameter(at, directions(at), whitened(at))
         H = hessian(fit, at)
     unscaled = T @ T.T
     jacobian = fit.sigma**2 * (T @ inner @ T.T)
@@ -161,6 +161,17 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     )
 
 
+def _by_parameter(
+    at: Evaluation, found: list[Direction], W: list[Array]
+) -> Array:
+    """Sandwiches by parameter of the search, (k, p, p); terms may share one."""
+    parts = sandwiches(found, W)
+    out = np.zeros((at.theta.size, *parts.shape[1:]))
+    for direction, part in zip(found, parts, strict=True):
+        out[direction.parameter] += part
+    return out
+
+
 def directions(at: Evaluation) -> list[Direction]:
     """Derivatives of V in theta (internal basis)."""
     problem = at.criterion.problem
@@ -168,11 +179,12 @@ def directions(at: Evaluation) -> list[Direction]:
     for slot, J in zip(template.slots, template.jacobians(at.theta), strict=True):
         p = template.widths[slot.factor]
         lam = at.lambdas[slot.factor][slot.columns, slot.columns]
-        for part in J:
+        places = np.arange(template.size)[slot.theta]
+        for part, place in zip(J, places, strict=True):
             change = np.zeros((p, p))
             change[slot.columns, slot.columns] = part @ lam.T + lam @ part.T
             known = problem.cross.relation(slot.factor)
-            found.append(Direction(slot.factor, change, known))
+            found.append(Direction(slot.factor, change, known, int(place)))
     return found
 
 
@@ -187,11 +199,11 @@ def hessian(fit: Fit, at: Evaluation | None = None) -> Array:
     k = at.theta.size
     d = criterion.scores(at)
     # The derivative of r2 = y'Py is -y'P V_i P y.
-    slope = np.empty(k)
-    for i, direction in enumerate(directions(at)):
+    slope = np.zeros(k)
+    for direction in directions(at):
         part = d[direction.factor]
         moved = rows_times(part, direction.change[None])[:, :, 0]
-        slope[i] = -np.vdot(part, spread(direction.known, moved))
+        slope[direction.parameter] -= np.vdot(part, spread(direction.known, moved))
     profiled = np.empty((k, k))
     for i, width in enumerate(STEP * np.maximum(np.abs(at.theta), 0.01)):
         step = np.zeros(k)

@@ -247,8 +247,8 @@ def _drawn(
                 missing += columns
             else:
                 # Whose level is not asked for has the mean variance of all.
-                size = 1.0 if term.known is None else np.sqrt(term.known.scale)
-                obs.append((k, size * masked(columns, rest)))
+                mean_size = 1.0 if term.known is None else term.known.scale
+                obs.append((k, np.sqrt(mean_size) * masked(columns, rest)))
         if k in at and (at[k].codes < 0).any():
             unseen = np.where(at[k].codes[:, None] < 0, at[k].values, 0.0)
             if term.known is not None:

@@ -19,10 +19,11 @@ from lme.inference.coverage import check_level
 from lme.inference.estimates import coefficient_names
 from lme.inference.hypotheses import satterthwaite
 from lme.inference.hypotheses.wald import CovType, standard_errors
-from lme.inference.profile.parameters import Parameter, choose_parameters, parameters
+from lme.inference.profile.parameters import choose_parameters, parameters
 from lme.inference.profile.profiling import profile
 from lme.inference.profile.surfaces import random_values
 from lme.inference.working import MixedFit
+from lme.naming import Parameter
 
 Array = NDArray[np.float64]
 

@@ -16,8 +16,9 @@ from lme.errors import OptionError, near
 from lme.inference.bootstrap.intervals import percent_labels
 from lme.inference.coverage import check_level
 from lme.inference.profile.curves import Curve
-from lme.inference.profile.parameters import Parameter, choose_parameters
+from lme.inference.profile.parameters import choose_parameters
 from lme.inference.text import html_table, numbers, table
+from lme.naming import Parameter
 
 Array = NDArray[np.float64]
 

@@ -17,14 +17,16 @@ from lme.errors import FitError, OptionError, ProfileWarning
 from lme.fit import Fit
 from lme.generalized import GLMMFit
 from lme.inference.coverage import check_level
+from lme.inference.held_elements import refuse_held_parameters
 from lme.inference.processes import process_count
 from lme.inference.profile.curves import Curve
-from lme.inference.profile.parameters import Parameter, choose_parameters
+from lme.inference.profile.parameters import choose_parameters
 from lme.inference.profile.profiles import Profile
 from lme.inference.profile.settling import searched
 from lme.inference.profile.surfaces import Surface, surface
 from lme.inference.profile.tracing import BetterOptimum, Node, Path
 from lme.inference.working import MixedFit
+from lme.naming import Parameter
 
 Array = NDArray[np.float64]
 
@@ -103,6 +105,7 @@ def profile(
     with suited_threads(sizes):
         ground = surface(fit)
         chosen = choose_parameters(ground.parameters, parm)
+        refuse_held_parameters(fit, [ground.parameters[i] for i in chosen])
         for attempt in range(_RESTARTS + 1):
             options = reach, step, max_points, crossings
             walk = _Walk(ground, *options)

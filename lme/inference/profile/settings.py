@@ -23,8 +23,8 @@ from lme.engine.restriction import (
     pinned,
     zeros,
 )
-from lme.inference.profile.parameters import Parameter
 from lme.inference.profile.scales import ANGLE, POSITIVE, Pattern, Scale
+from lme.naming import Parameter
 
 Array = NDArray[np.float64]
 
@@ -116,7 +116,7 @@ class Part:
 
     def indices(self, slot: Slot) -> NDArray[np.intp]:
         """Of a term's parameters among all."""
-        return np.arange(slot.theta.start, slot.theta.stop) + self.offset
+        return np.arange(self.even.size)[slot.theta] + self.offset
 
 
 def random_setting(

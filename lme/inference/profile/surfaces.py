@@ -24,10 +24,11 @@ from lme.engine.relcov import Template
 from lme.engine.restriction import Affine, Restriction, pinned
 from lme.fit import Fit
 from lme.generalized import GLMMFit
-from lme.inference.profile.parameters import Parameter, parameters
+from lme.inference.profile.parameters import parameters
 from lme.inference.profile.scales import IDENTITY, LOGARITHM, Scale
 from lme.inference.profile.settings import Part, Setting, random_setting
 from lme.inference.working import MixedFit
+from lme.naming import Parameter
 from lme.preparation import settle_zeros
 from lme.search import Control, newton
 

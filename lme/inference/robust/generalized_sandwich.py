@@ -65,9 +65,9 @@ def generalized_sandwich(
     factor = correction(type, m, n, p)
     scores = cluster_scores(fit, clusters)
     H = fit.hessian
-    k = fit.theta.size
+    inner = fit.problem.template.internal(fit.theta)
     free = np.ones(len(H), dtype=bool)
-    free[p : p + k] = fit.problem.template.internal(fit.theta) != 0.0
+    free[p : p + inner.size] = inner != 0.0
     H = H[np.ix_(free, free)]
     try:
         np.linalg.cholesky(H)
