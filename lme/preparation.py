@@ -28,8 +28,8 @@ from lme.search import Outcome, Point, Trace, newton_step
 
 Array = NDArray[np.float64]
 
-#: Linear predictors beyond this on the logit scale mean fitted probabilities of 0 or 1.
-_SEPARATED = 15.0
+#: Fitted probabilities this near 0 or 1 are no longer what data tell: 15 logits.
+_SEPARATED = 3e-7
 
 
 def engine_terms(design: Design) -> list[Term]:
@@ -102,6 +102,8 @@ def keep_columns(
     _check_sizes(design.X, design.column_names)
     for term in design.terms:
         _check_sizes(term.values, term.columns)
+    if design.y.size and (size := np.abs(design.y).max()) >= 1e60:
+        raise _scale_of_response(float(size))
     dependent = find_dependent_columns(design.X)
     every = np.arange(design.X.shape[1])
     n, p = design.nobs, every.size - dependent.size
@@ -273,11 +275,15 @@ def check_scale(left: float, size: float) -> None:
             "Look for the response, or what it was made from, among the predictors.",
         )
     if not 1e-60 < left < 1e60:
-        raise FitError(
-            f"The response varies on the scale of {left:.0e}.",
-            "A scale between 1e-60 and 1e60 was expected.",
-            "Express it in other units.",
-        )
+        raise _scale_of_response(left)
+
+
+def _scale_of_response(size: float) -> FitError:
+    return FitError(
+        f"The response varies on the scale of {size:.0e}.",
+        "A scale between 1e-60 and 1e60 was expected.",
+        "Express it in other units.",
+    )
 
 
 def check_sigma(sigma: Any) -> float | None:
@@ -348,11 +354,23 @@ def polish(criterion: Evaluator, at: Point, hessian: Array) -> Point:
 
 
 def separation(problem: pirls.Problem, modes: Modes | None) -> str:
-    """A sentence when fitted probabilities are numerically zero or one, else empty."""
+    """A sentence when fitted probabilities run off to zero or one, else empty.
+
+    A coefficient that is well determined can predict 0 or 1 far out; one that
+    separates leaves its rows a standard error beyond their linear predictor.
+    """
     if modes is None or problem.family.name not in ("bernoulli", "binomial"):
         return ""
-    fixed = problem.basis @ modes.gamma + problem.offset
-    count = int((np.abs(fixed) > _SEPARATED).sum())
+    fixed = problem.basis @ modes.gamma
+    mean = problem.family.mean(fixed + problem.offset)
+    extreme = (mean < _SEPARATED) | (mean > 1.0 - _SEPARATED)
+    if not extreme.any():
+        return ""
+    weighted = problem.basis * modes.at.W[:, None]
+    values, vectors = np.linalg.eigh(problem.basis.T @ weighted)
+    along = problem.basis[extreme] @ vectors
+    variances = (along**2 / np.maximum(values, 1e-14 * values[-1])).sum(axis=1)
+    count = int((variances > fixed[extreme] ** 2).sum())
     if not count:
         return ""
     return (
