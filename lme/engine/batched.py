@@ -92,9 +92,7 @@ def joined(parts: Sequence[Refits]) -> Refits:
     )
 
 
-def no_refits(
-    count: int, template: Template, p: int, reason: int = FAILED
-) -> Refits:
+def no_refits(count: int, template: Template, p: int, reason: int = FAILED) -> Refits:
     """Refits without estimates."""
     nan = np.full(count, np.nan)
     return Refits(

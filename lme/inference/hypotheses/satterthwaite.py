@@ -161,9 +161,7 @@ def satterthwaite(fit: Fit) -> Satterthwaite:
     )
 
 
-def _by_parameter(
-    at: Evaluation, found: list[Direction], W: list[Array]
-) -> Array:
+def _by_parameter(at: Evaluation, found: list[Direction], W: list[Array]) -> Array:
     """Sandwiches by parameter of the search, (k, p, p); terms may share one."""
     parts = sandwiches(found, W)
     out = np.zeros((at.theta.size, *parts.shape[1:]))
