@@ -139,9 +139,9 @@ class Held:
         out = np.where(self.even(p), np.abs(theta), theta)
         for column in columns_of(self.base, p):
             own = self.position[column]
-            if len(column) > 1 and not self.rooted[own[own >= 0]].any():
-                if own.min() >= 0 and out[own[0]] < 0.0:
-                    out[own] = -out[own]
+            free = len(column) > 1 and not self.rooted[own[own >= 0]].any()
+            if free and own.min() >= 0 and out[own[0]] < 0.0:
+                out[own] = -out[own]
         return out
 
 
