@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all coverage lint format types docs bench clean
+.PHONY: help setup demo test test-all coverage lint format types docs bench validate clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -47,6 +47,9 @@ docs: setup  ## HTML in docs/build/html; warnings and dead links are errors
 
 bench: setup  ## Seconds, evaluations, objective and memory of the benchmark fits
 	$(PY) -m benchmarks $(ARGS)
+
+validate: setup  ## Simulations: coverage, type-I errors and bias (an hour)
+	$(PY) -m benchmarks.validation $(ARGS)
 
 clean:  ## Remove what the targets made, .venv included
 	rm -rf .venv docs/build build *.egg-info .pytest_cache .mypy_cache .ruff_cache
