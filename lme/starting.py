@@ -26,7 +26,7 @@ _SHORT = 10
 #: Covariance parameters above which further starts would take too long.
 _MOST_PARAMETERS = 25
 #: Standard deviation of effects on the link scale above which groups are all alike.
-_ALIKE = 4.0
+_ALIKE = 6.0
 #: Factor from there to the second start.
 _FURTHER = 2.5
 #: Nodes of a level in all dimensions.
