@@ -157,7 +157,9 @@ class PerformanceWarning(LMEWarning):
 
 def near(name: str, candidates: Iterable[str], limit: int = 3) -> str:
     """A sentence suggesting spellings near `name`, or an empty string."""
-    matches = get_close_matches(str(name), [str(c) for c in candidates], limit, 0.6)
+    texts = [str(c) for c in candidates]
+    folded = [text for text in texts if text.lower() == str(name).lower()]
+    matches = folded or get_close_matches(str(name), texts, limit, 0.6)
     if not matches:
         return ""
     return "Did you mean " + " or ".join(repr(match) for match in matches) + "?"

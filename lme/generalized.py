@@ -16,11 +16,7 @@ from lme.engine import pirls
 from lme.engine.laplace import Evaluation, Laplace
 from lme.engine.quadrature import criterion_of
 from lme.engine.threads import own, suited_threads
-from lme.errors import (
-    ConvergenceWarning,
-    FitError,
-    LMEWarning,
-)
+from lme.errors import ConvergenceWarning, FitError, LMEWarning, PerformanceWarning
 from lme.families.base import Family
 from lme.fixing import hold
 from lme.formula.design import Design
@@ -304,7 +300,8 @@ def _fit(
     point = outcome.point
     if np.isfinite(point.value):
         point = settle_zeros(criterion, outcome, problem.template, offset)
-    if not isinstance(point, Evaluation) or point.modes is None:
+    kernel = criterion.pirls.kernel
+    if not isinstance(point, Evaluation) or point.modes is None or kernel is None:
         raise FitError(
             "PIRLS found no finite deviance at the start of the search.",
             "Responses and predictors that the family and link can fit were expected.",
@@ -320,11 +317,13 @@ def _fit(
         hessian=outcome.hessian,
         information=active_information(outcome, problem.template, theta, offset),
         boundary=boundary_words(design, problem.template, theta),
-        kernel="blocked",
+        kernel=kernel.name,
         optimizer=options["optimizer"],
         evaluations=criterion.evaluations,
         seconds=time.perf_counter() - began,
     )
+    if criterion.pirls.advice:
+        notes = [*notes, PerformanceWarning(criterion.pirls.advice)]
     separated = separation(problem, point.modes)
     if separated:
         notes = [*notes, ConvergenceWarning(separated)]

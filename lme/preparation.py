@@ -81,6 +81,9 @@ def _places(terms: Sequence[RandomTerm]) -> list[NDArray[np.intp] | None]:
     return out
 
 
+_UNITS = ("Expected between 1e-60 and 1e60.", "Express it in other units.")
+
+
 def _check_sizes(X: Array, names: Sequence[str]) -> None:
     """Refuse columns of which squares, and squares of squares, are not numbers."""
     if not X.size:
@@ -89,9 +92,7 @@ def _check_sizes(X: Array, names: Sequence[str]) -> None:
     for name, size in zip(names, sizes, strict=True):
         if size != 0.0 and not 1e-60 < size < 1e60:
             raise FitError(
-                f"The column {name!r} has values as large as {size:.0e}.",
-                "A size between 1e-60 and 1e60 was expected.",
-                "Express it in other units.",
+                f"The column {name!r} has values as large as {size:.0e}.", *_UNITS
             )
 
 
@@ -279,11 +280,7 @@ def check_scale(left: float, size: float) -> None:
 
 
 def _scale_of_response(size: float) -> FitError:
-    return FitError(
-        f"The response varies on the scale of {size:.0e}.",
-        "A scale between 1e-60 and 1e60 was expected.",
-        "Express it in other units.",
-    )
+    return FitError(f"The response varies on the scale of {size:.0e}.", *_UNITS)
 
 
 def check_sigma(sigma: Any) -> float | None:

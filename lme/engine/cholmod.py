@@ -250,7 +250,9 @@ class Cholmod:
         """``(Lambda' c)'`` as one (r, q) array, c given per factor as (r, l, p)."""
         return np.concatenate(
             [
-                (stack.reshape(-1, len(lam)) @ lam).reshape(len(stack), -1)
+                (stack.reshape(-1, len(lam)) @ lam).reshape(
+                    len(stack), stack.shape[1] * stack.shape[2]
+                )
                 for stack, lam in zip(stacks, lambdas, strict=True)
             ],
             axis=1,

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from lme.engine.blocked import Blocked
 from lme.engine.choice import choose
 from lme.engine.crossproducts import (
     CrossProducts,
@@ -196,11 +195,12 @@ class Pirls:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.kernel: Kernel | None = None
+        self.advice = ""
 
     def load(self, cross: CrossProducts) -> Kernel:
         """The kernel with these cross-products."""
         if self.kernel is None:
-            self.kernel = choose(cross)[0] if cross.known else Blocked(cross)
+            self.kernel, self.advice = choose(cross)
         else:
             self.kernel.load(cross)
         return self.kernel

@@ -196,9 +196,9 @@ class System:
         tie = self.ties.get(f)
         if tie is None:
             return x
-        flat = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
-        product = tie.matrix @ flat
-        return np.moveaxis(product.reshape(x.shape[1], x.shape[0], -1), 0, 1)
+        turned = np.moveaxis(x, 1, 0)
+        product = tie.matrix @ turned.reshape(len(turned), x.shape[0] * x.shape[2])
+        return np.moveaxis(product.reshape(turned.shape), 0, 1)
 
     def prior_products(self, entries: Array) -> list[Array]:
         """Per factor ``sum_j ((K^-1 (x) I) S)_jj`` for symmetric S with these entries.

@@ -6,6 +6,7 @@ the rows lost.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +59,7 @@ def logarithm(x: Value, base: Value = None) -> Value:
     numbers = as_double(required(x, "log"), "The argument of log()")
     if base is None:
         return rewrap(np.log(numbers), x)
-    divisor = number(base, "log", "base", np.e)
+    divisor = number(base, "log", "base", math.e)
     if divisor in (2.0, 10.0):
         exact = np.log2 if divisor == 2 else np.log10
         return rewrap(exact(numbers), x)

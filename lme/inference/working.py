@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lme.engine.accumulation import triangular
-from lme.engine.blocked import Blocked
 from lme.engine.choice import choose
 from lme.engine.decompositions import penalized_system
 from lme.engine.kernel import Kernel
@@ -64,7 +63,7 @@ def factored(fit: MixedFit) -> Kernel:
         weights = working_weights(fit)
         problem = fit.problem
         cross = problem.pattern.cross_products(problem.empty, weights)
-        kernel = choose(cross)[0] if cross.known else Blocked(cross)
+        kernel = choose(cross)[0]
     else:
         kernel = fit.criterion.borrow()
     if kernel.factor(template.lambdas(template.internal(fit.theta))) is None:

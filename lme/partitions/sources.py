@@ -341,7 +341,8 @@ def _fold_there(
             absorb(futures[i].result())
             futures[i] = None
     finally:
-        client.cancel([each for each in futures if each is not None])
+        # A traceback may still refer to them: released by hand.
+        client.cancel([task, *(each for each in futures if each is not None)])
 
 
 def _call(run: Numbered, frame: pd.DataFrame, number: int) -> Any:

@@ -6,6 +6,7 @@ seconds, ``tools/fuzz.py`` for minutes.
 """
 
 import contextlib
+import copy
 import io
 import json
 import tempfile
@@ -183,7 +184,7 @@ def _spoil(node, path, how, value):
     if not keys:
         return
     key = keys[path[0] % len(keys)]
-    child = node[key]
+    child, value = node[key], copy.deepcopy(value)
     if len(path) > 1 and isinstance(child, dict | list) and child:
         _spoil(child, path[1:], how, value)
     elif how == "delete":

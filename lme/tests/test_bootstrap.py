@@ -453,7 +453,7 @@ def test_refit_of_generalized_responses(cbpp):
         ({"re_form": "al"}, OptionError, "re_form"),
         ({"workers": 0}, OptionError, "workers"),
         ({"workers": 1.5}, OptionError, "workers"),
-        ({"resume": 3}, OptionError, "must be a Bootstrap"),
+        ({"resume": 3}, OptionError, "of type int. Expected a Bootstrap"),
     ],
 )
 def test_bad_options(sleep, options, error, text):

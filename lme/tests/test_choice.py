@@ -3,8 +3,10 @@
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import lme
 from lme.covariance import STRUCTURES
 from lme.engine import choice, cholmod
 from lme.engine.choice import KERNELS, choose, linked
@@ -122,3 +124,23 @@ def test_unknown_kernel(name):
 def test_unknown_kernel_suggests():
     with pytest.raises(OptionError, match="Did you mean 'cholmod'"):
         choose(RandomDesign("one scalar").cross, "cholmd")
+
+
+@needs_cholmod
+def test_large_crossed_generalized_models_are_given_to_cholmod(monkeypatch):
+    rng = np.random.default_rng(1)
+    n, levels = 4000, 1500
+    data = pd.DataFrame({"a": rng.integers(0, levels, n), "x": rng.normal(size=n)})
+    data["b"] = (data["a"] + rng.integers(0, 3, n)) % levels
+    effects = 0.4 * rng.normal(size=(2, levels))
+    data["y"] = rng.poisson(np.exp(effects[0, data["a"]] + effects[1, data["b"]]))
+    model = lme.glmer("y ~ x + (1 | a) + (1 | b)", data, family="poisson")
+    sparse = model.fit()
+    assert sparse.convergence.kernel == "cholmod"
+    monkeypatch.setattr(choice, "available", lambda: False)
+    monkeypatch.setattr(choice, "_ADVISE_FROM", 1200)
+    with pytest.warns(lme.PerformanceWarning, match="scikit-sparse"):
+        dense = model.fit()
+    assert dense.convergence.kernel == "blocked"
+    assert sparse.objective == pytest.approx(dense.objective, rel=1e-9)
+    np.testing.assert_allclose(sparse.bse, dense.bse, rtol=1e-6)

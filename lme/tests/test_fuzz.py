@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, seed, settings
 
 from lme.tests import fuzzing
 
-EXAMPLES = {"formula": 250, "model": 60, "command": 50, "stored": 60}
+EXAMPLES = {"formula": 120, "model": 60, "command": 50, "stored": 60}
 
 
 @pytest.mark.filterwarnings("ignore")

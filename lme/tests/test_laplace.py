@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lme.covariance import STRUCTURES
-from lme.engine import pirls
+from lme.engine import cholmod, pirls
+from lme.engine.cholmod import Cholmod
 from lme.engine.laplace import Laplace
 from lme.engine.quadrature import Quadrature, nodes
 from lme.engine.relcov import Term
@@ -139,6 +140,21 @@ def test_laplace(family, link, observed):
     for kind, seed in (("slope", 1), ("crossed", 2)):
         problem, psi = problem_of(resolve(family, link), kind, seed)
         agree(Laplace(problem, observed=observed), psi)
+
+
+@pytest.mark.skipif(not cholmod.available(), reason="needs scikit-sparse")
+@pytest.mark.parametrize("family, link, observed", KINDS)
+def test_sparse_factorization(family, link, observed, monkeypatch):
+    """What large crossed models are given: the same values, and its gradient."""
+    problem, psi = problem_of(resolve(family, link), "crossed", 2)
+    expected = Laplace(problem, observed=observed).evaluate(psi)
+    monkeypatch.setattr(pirls, "choose", lambda cross: (Cholmod(cross), ""))
+    criterion = Laplace(problem, observed=observed)
+    found = criterion.evaluate(psi)
+    assert isinstance(criterion.pirls.kernel, Cholmod)
+    assert found.value == pytest.approx(expected.value, rel=1e-11)
+    np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-7, atol=1e-7)
+    agree(criterion, psi)
 
 
 @pytest.mark.parametrize("family, link, observed", KINDS)

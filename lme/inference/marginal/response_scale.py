@@ -6,6 +6,7 @@ A generalized model has a link; a linear one may have a transformed response, su
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ class LogBase(Link):
     """Logarithms to another base, and ``log(1 + y)`` with `shift`."""
 
     name: str = "log"
-    base: float = np.e
+    base: float = math.e
     shift: float = 0.0
 
     def mean(self, eta: Array) -> Array:
@@ -41,7 +42,7 @@ TRANSFORMATIONS: dict[str, Link] = {
     "log": LINKS["log"],
     "log2": LogBase("log2", 2.0),
     "log10": LogBase("log10", 10.0),
-    "log1p": LogBase("log1p", np.e, 1.0),
+    "log1p": LogBase("log1p", math.e, 1.0),
     "sqrt": LINKS["sqrt"],
 }
 """Functions of the response that can be undone, by their names in formulas."""
