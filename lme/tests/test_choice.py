@@ -129,16 +129,18 @@ def test_unknown_kernel_suggests():
 @needs_cholmod
 def test_large_crossed_generalized_models_are_given_to_cholmod(monkeypatch):
     rng = np.random.default_rng(1)
-    n, levels = 4000, 1500
+    n, levels = 1500, 500
     data = pd.DataFrame({"a": rng.integers(0, levels, n), "x": rng.normal(size=n)})
     data["b"] = (data["a"] + rng.integers(0, 3, n)) % levels
     effects = 0.4 * rng.normal(size=(2, levels))
     data["y"] = rng.poisson(np.exp(effects[0, data["a"]] + effects[1, data["b"]]))
     model = lme.glmer("y ~ x + (1 | a) + (1 | b)", data, family="poisson")
+    monkeypatch.setattr(choice, "_LOOK_FROM", 300)
+    monkeypatch.setattr(choice, "blocked_seconds", lambda m: np.inf)
     sparse = model.fit()
     assert sparse.convergence.kernel == "cholmod"
     monkeypatch.setattr(choice, "available", lambda: False)
-    monkeypatch.setattr(choice, "_ADVISE_FROM", 1200)
+    monkeypatch.setattr(choice, "_ADVISE_FROM", 300)
     with pytest.warns(lme.PerformanceWarning, match="scikit-sparse"):
         dense = model.fit()
     assert dense.convergence.kernel == "blocked"
