@@ -1,11 +1,10 @@
 """``python -m benchmarks.validation``: coverage, type-I errors and bias by simulation.
 
-Six designs, each with responses drawn from known parameters. What every replicate costs
-little is done with all of them: estimates by refits in batches, Wald, Satterthwaite and
-Kenward-Roger intervals and tests, prediction intervals, likelihood ratios on the
-boundary. Profiles and bootstraps, which refit each replicate many times, are done with
-the first of them; each row of the table says how many. Writes
-``benchmarks/validation.json``; ``--replicates 200`` is a quick look.
+Six designs, each with responses drawn from known parameters: estimates by refits in
+batches; Wald, Satterthwaite, Kenward-Roger, profile and bootstrap intervals; tests;
+prediction intervals; likelihood ratios on the boundary. Each row of the table says of
+how many replicates it is. Writes ``benchmarks/validation.json``; ``--replicates 200`` is
+a quick look.
 """
 
 import argparse
@@ -31,9 +30,6 @@ from lme.inference.comparison.resampled_null import bootstrap_statistics, object
 
 PATH = Path(__file__).with_name("validation.json")
 LEVEL = 0.95
-#: Of all replicates, the shares that profiles and bootstraps are done with: of linear
-#: models, and of generalized ones, which take ten times as long.
-PROFILES, BOOTSTRAPS = (1.0, 0.5), (0.3, 0.1)
 #: Refits of one bootstrap.
 REFITS = 199
 
@@ -336,7 +332,7 @@ def boundary(study: Study, n: int, rng: np.random.Generator, tally: Tally) -> No
     if no_bar:
         null = exact_statistics(spectrum(small, large, nested), 50_000, rng)
         record("ratio, exact", [(null >= s - 1e-9).mean() for s in statistics])
-    for y, statistic in zip(Y[: int(BOOTSTRAPS[0] * n)], statistics, strict=False):
+    for y, statistic in zip(Y, statistics, strict=True):
         big = candidate(study.fit(y))
         other = (
             without_random_effects(big)
@@ -362,22 +358,12 @@ def validate(study: Study, n: int, seed: int) -> list[dict[str, Any]]:
         ml = study.fit(Y[0], reml=False).fit_record
         bias(study, ml, Y, tally, "ML")
     fixed_ratios(study, Y, tally)
-    slow = int(bool(study.family))
     for i, (eta, y) in enumerate(zip(etas, Y, strict=True)):
         res = first.refit(y)
         one_replicate(study, res, eta, rng, tally)
-        if i < PROFILES[slow] * n:
-            intervals(study, res, tally, "profile", "profile")
-        if i < BOOTSTRAPS[slow] * n:
-            intervals(
-                study,
-                res,
-                tally,
-                "boot",
-                f"bootstrap of {REFITS}",
-                n=REFITS,
-                seed=i,
-            )
+        intervals(study, res, tally, "profile", "profile")
+        label = f"bootstrap of {REFITS}"
+        intervals(study, res, tally, "boot", label, n=REFITS, seed=i)
     if study.smaller:
         boundary(study, n, rng, tally)
     return list(tally.table())
