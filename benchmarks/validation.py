@@ -3,8 +3,8 @@
 Six designs, each with responses drawn from known parameters: estimates by refits in
 batches; Wald, Satterthwaite, Kenward-Roger, profile and bootstrap intervals; tests;
 prediction intervals; likelihood ratios on the boundary. Each row of the table says of
-how many replicates it is. Writes ``benchmarks/validation.json``; ``--replicates 200`` is
-a quick look.
+how many replicates it is. Writes ``benchmarks/validation.json``; with
+``--replicates 200`` it is a quick look.
 """
 
 import argparse
