@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from lme.errors import FormulaError
 from lme.formula.bars import Bar
+from lme.formula.parser import parse
 from lme.formula.parts import parse_formula
 from lme.formula.records import Design
+from lme.formula.syntax import Call, deparse, is_operator
 
 
 def select_random(design: Design, text: str) -> dict[int, tuple[int, ...]]:
@@ -17,7 +19,8 @@ def select_random(design: Design, text: str) -> dict[int, tuple[int, ...]]:
         The design of a fit from a formula.
     text : str
         Random terms, such as ``"~ (1 | g)"`` or ``"~ (0 + x | g) + (1 | h)"``; a
-        part of the columns of a term may be named. ``"~ 0"`` names none.
+        part of the columns of a term may be named. ``"~ 0"`` names none. A single
+        term may be without parentheses, as in R: ``"~ 1 | g"``.
 
     Returns
     -------
@@ -37,7 +40,7 @@ def select_random(design: Design, text: str) -> dict[int, tuple[int, ...]]:
     >>> select_random(build_design("y ~ x + (x | g)", data), "~ (1 | g)")
     {0: (0,)}
     """
-    wanted = parse_formula(text if "~" in text else f"~ {text}")
+    wanted = parse_formula(_in_parentheses(text if "~" in text else f"~ {text}"))
     if wanted.fixed or wanted.left is not None:
         raise FormulaError(
             f"{text!r} names more than random terms.",
@@ -50,6 +53,15 @@ def select_random(design: Design, text: str) -> dict[int, tuple[int, ...]]:
         for k, columns in _columns_of(bar, design, wanted.text).items():
             chosen.setdefault(k, set()).update(columns)
     return {k: tuple(sorted(chosen[k])) for k in sorted(chosen)}
+
+
+def _in_parentheses(text: str) -> str:
+    """``~ 1 | g`` as ``~ (1 | g)``; there are no fixed terms that it could hide."""
+    tree = parse(text)
+    if not (isinstance(tree, Call) and tree.function == "~" and len(tree.args) == 1):
+        return text
+    (term,) = tree.args
+    return f"~ ({deparse(term)})" if is_operator(term, "|", "||") else text
 
 
 def _columns_of(bar: Bar, design: Design, text: str) -> dict[int, list[int]]:

@@ -95,6 +95,10 @@ def test_parts_of_a_term(res, sleep):
     assert_allclose(both, res.predict(), rtol=1e-12)
     assert_allclose(res.predict(sleep, re_form="~ (0 + Days | Subject)"), slopes)
     assert_allclose(res.predict(re_form="~ 0"), res.predict(re_form="none"))
+    # R's way to write a single term.
+    assert_allclose(res.predict(re_form="~ 0 + Days | Subject"), slopes)
+    with pytest.raises(FormulaError, match="grouping factor"):
+        res.predict(re_form="~ 1 | Subject + (0 + Days | Subject)")
 
 
 def test_two_factors():

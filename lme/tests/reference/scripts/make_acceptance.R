@@ -48,6 +48,62 @@ load(system.file("testdata", "radinger_dat.RData", package = "lme4"))
 load(system.file("testdata", "fakesim.RData", package = "lme4"))
 epidemic <- dat[c("I", "S", "Inew", "R0", "trial")]
 epidemic$N <- 1000
+# Structures of random effects by other packages; lme4 1.1 has none.
+suppressMessages(library(glmmTMB))
+sleepstudy$f <- factor(sleepstudy$Days)
+Contraception <- mlmRev::Contraception
+by_tmb <- function(formula, data = sleepstudy, family = gaussian(), REML = FALSE) {
+  fit <- glmmTMB(formula, data, family = family, REML = REML)
+  V <- VarCorr(fit)$cond[[1]]
+  list(formula = deparse1(formula), REML = REML, loglik = as.numeric(logLik(fit)),
+       vcov = unname(vcov(fit)$cond), sd = unname(attr(V, "stddev")),
+       cor = unname(attr(V, "correlation")[, 1]), sigma = sigma(fit))
+}
+tmb <- list(us = by_tmb(Reaction ~ Days + us(Days | Subject)),
+            cs = by_tmb(Reaction ~ Days + cs(Days | Subject)),
+            diag = by_tmb(Reaction ~ Days + diag(Days | Subject)),
+            contra_us = by_tmb(use ~ age + urban + us(1 + urban | district),
+                               Contraception, binomial()),
+            contra_cs = by_tmb(use ~ age + urban + cs(1 + urban | district),
+                               Contraception, binomial()),
+            contra_diag = by_tmb(use ~ age + urban + diag(1 + urban | district),
+                                 Contraception, binomial()))
+by_nlme <- function(REML) {
+  fit <- lme(Reaction ~ Days, sleepstudy, ~ Days | Subject,
+             method = if (REML) "REML" else "ML",
+             control = lmeControl(msTol = 1e-12, tolerance = 1e-10))
+  list(formula = "Reaction ~ Days + us(Days | Subject)", REML = REML,
+       loglik = as.numeric(logLik(fit)), vcov = unname(vcov(fit)),
+       sd = as.numeric(VarCorr(fit)[1:2, 2]),
+       cor = c(1, as.numeric(VarCorr(fit)[2, 3])), sigma = fit$sigma)
+}
+# An autoregression and independent errors: exponential correlations with a nugget.
+by_gls <- function() {
+  fit <- gls(Reaction ~ Days, sleepstudy, method = "REML",
+             correlation = corExp(c(5, 0.1), form = ~ Days | Subject, nugget = TRUE),
+             control = glsControl(msTol = 1e-12, tolerance = 1e-12))
+  p <- coef(fit$modelStruct$corStruct, unconstrained = FALSE)
+  list(formula = "Reaction ~ Days + ar1(0 + f | Subject)", REML = TRUE,
+       loglik = as.numeric(logLik(fit)), vcov = unname(vcov(fit)),
+       sd = rep(fit$sigma * sqrt(1 - p[["nugget"]]), 10),
+       cor = exp(-(0:9) / p[["range"]]), sigma = fit$sigma * sqrt(p[["nugget"]]))
+}
+# Data of lme4's tests that are drawn at random.
+set.seed(101)
+filled <- data.frame(resp = runif(100), var1 = factor(sample(1:5, 100, TRUE)),
+                     var2 = runif(100), var3 = factor(sample(1:5, 100, TRUE)))
+set.seed(101)
+partial <- rnorm(200)
+wonky <- local({
+  set.seed(102)
+  x <- rnorm(50); z <- rnorm(10)
+  u <- MASS::mvrnorm(10, mu = c(0, 0), Sigma = diag(1 / 18, 2))
+  g <- rep(1:10, each = 5)
+  noise <- rnorm(50, 0, sqrt(0.5))
+  data.frame(Y = (1 + 0.3 * z + u[, 1])[g] + (0.3 + 0.3 * z + u[, 2])[g] * x + noise,
+             X = x, Z = z[g], group = g)
+})
+load(system.file("testdata", "gotway_hessianfly.rda", package = "lme4"))
 data(Mmmec, package = "mlmRev")
 Mmmec$uvb <- as.numeric(Mmmec$uvb)
 write_json(list(
@@ -66,5 +122,12 @@ write_json(list(
   oxide = as.list(transform(as.data.frame(Oxide)[c("Thickness", "Lot", "Wafer", "Source")],
                             Lot = as.integer(as.character(Lot)),
                             Wafer = as.integer(as.character(Wafer)))),
+  structures = c(tmb, list(ar1 = by_gls(), nlme = by_nlme(FALSE),
+                               nlme_reml = by_nlme(TRUE))),
+  filled = as.list(transform(filled, var1 = as.character(var1),
+                             var3 = as.character(var3))),
+  partial = partial, wonky = as.list(wonky),
+  hessianfly = as.list(transform(gotway.hessianfly[c("y", "n", "gen", "block")],
+                                 gen = as.character(gen), block = as.character(block))),
   iris = as.list(setNames(iris[c(1, 4, 5)], c("length", "width", "species")))
 ), commandArgs(TRUE)[1], digits = 12, auto_unbox = TRUE)
