@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from lme.convergence import Verdict, judge
 from lme.engine import pirls
-from lme.engine.laplace import Evaluation, Laplace
+from lme.engine.laplace import Evaluation, Laplace, differenced_hessian
 from lme.engine.quadrature import criterion_of
+from lme.engine.rows import RowSums, modes_by_factor
 from lme.engine.threads import own, suited_threads
 from lme.errors import ConvergenceWarning, FitError, LMEWarning, PerformanceWarning
 from lme.families.base import Family
@@ -135,6 +136,16 @@ class GLMMFit:
             parts.append(np.array([np.log(self.extra)]))
         return np.concatenate(parts)
 
+    @property
+    def rows(self) -> RowSums:
+        """The rows at the modes, with derivatives of all orders."""
+        problem = self.problem
+        extra = float(np.log(self.extra)) if self.family.extra is not None else 0.0
+        if self.eta.size:
+            return problem.at_predictor(self.eta, extra, 2)
+        b = modes_by_factor(problem.template, self.b)
+        return problem.at(problem.R @ self.beta, b, extra, 2)
+
     @cached_property
     def hessian(self) -> Array:
         """Hessian of the objective by differences of the exact gradient, (m, m).
@@ -146,13 +157,7 @@ class GLMMFit:
         if self.nAGQ == 0:
             criterion = Laplace(self.problem, observed=self.laplace == "observed")
             point = np.concatenate([self.problem.R @ self.beta, point])
-        out = np.empty((point.size, point.size))
-        for i, unit in enumerate(np.eye(point.size)):
-            step = 1e-4 * max(1.0, abs(float(point[i])))
-            high = criterion.evaluate(point + step * unit).gradient
-            low = criterion.evaluate(point - step * unit).gradient
-            out[i] = (high - low) / (2.0 * step)
-        return 0.5 * (out + out.T)
+        return differenced_hessian(criterion, point)
 
     @cached_property
     def vcov_hessian(self) -> Array | None:
@@ -359,10 +364,6 @@ def freeze(
     XVX = criterion.fixed_information(at)
     RX = np.linalg.cholesky(XVX).T @ problem.R if problem.p else XVX
     inverse = np.linalg.inv(RX) if problem.p else RX
-    point = modes.at
-    working = np.divide(
-        0.25 * point.g**2, point.W, out=np.zeros_like(point.g), where=point.W > 0
-    )
     ussq = float(sum(np.vdot(v, v) for v in modes.u))
     family = problem.family
     phi = float(np.exp(extra)) if family.dispersion else 1.0
@@ -382,11 +383,11 @@ def freeze(
         sigma=1.0,
         extra=float(np.exp(extra)) if family.extra is not None else float("nan"),
         objective=at.value,
-        deviance=float(point.deviance.sum()) * phi,
+        deviance=modes.rows.deviance * phi,
         ldL2=modes.logdet,
         ldRX2=2.0 * float(np.log(np.abs(RX.diagonal())).sum()),
         ussq=ussq,
-        pwrss=ussq + float(working.sum()),
+        pwrss=ussq + modes.rows.working,
         vcov_rx=inverse @ inverse.T,
         RX=RX,
         eta=modes.eta,

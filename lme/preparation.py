@@ -356,22 +356,22 @@ def separation(problem: pirls.Problem, modes: Modes | None) -> str:
     A coefficient that is well determined can predict 0 or 1 far out; one that
     separates leaves its rows a standard error beyond their linear predictor.
     """
-    if modes is None or problem.family.name not in ("bernoulli", "binomial"):
+    binary = problem.family.name in ("bernoulli", "binomial")
+    if modes is None or not (binary and problem.p):
         return ""
-    fixed = problem.basis @ modes.gamma
-    mean = problem.family.mean(fixed + problem.offset)
-    extreme = (mean < _SEPARATED) | (mean > 1.0 - _SEPARATED)
-    if not extreme.any():
-        return ""
-    weighted = problem.basis * modes.at.W[:, None]
-    values, vectors = np.linalg.eigh(problem.basis.T @ weighted)
-    along = problem.basis[extreme] @ vectors
-    variances = (along**2 / np.maximum(values, 1e-14 * values[-1])).sum(axis=1)
-    count = int((variances > fixed[extreme] ** 2).sum())
+    values, vectors = np.linalg.eigh(modes.rows.fixed_products(observed=False)[0])
+    count = 0
+    for block in problem.blocks():
+        fixed = block.basis @ modes.gamma
+        mean = problem.family.mean(fixed + block.offset)
+        extreme = (mean < _SEPARATED) | (mean > 1.0 - _SEPARATED)
+        along = block.basis[extreme] @ vectors
+        variances = (along**2 / np.maximum(values, 1e-14 * values[-1])).sum(axis=1)
+        count += int((variances > fixed[extreme] ** 2).sum())
     if not count:
         return ""
     return (
-        f"Complete or quasi-complete separation: {count} of {problem.y.size} rows have "
+        f"Complete or quasi-complete separation: {count} of {problem.n} rows have "
         "a fitted probability of 0 or 1 from the fixed effects alone, so that "
         "coefficients grow without bound. Estimates and standard errors of the "
         "separating predictors mean nothing; drop or merge them, or use a penalty."

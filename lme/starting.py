@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.engine import lmm, moments, pirls
-from lme.engine.crossproducts import cross_products
+from lme.engine.crossproducts import CrossProducts
 from lme.engine.laplace import Laplace
-from lme.engine.pirls import Pirls
+from lme.engine.pirls import Modes, Pirls
 from lme.engine.relcov import Template
 from lme.errors import OptionError, near
 from lme.search import Point
@@ -121,33 +121,59 @@ def correlated_starts(problem: lmm.Problem, theta: Array) -> list[Array]:
 
 def generalized_moments(problem: pirls.Problem) -> tuple[Array, Array]:
     """Coefficients without random effects, and theta by moments of the residuals."""
-    family, template = problem.family, problem.template
-    mean = family.start_mean(problem.y, problem.weights)
-    eta = family.link.link(mean) - problem.offset
-    gamma = problem.basis.T @ eta / problem.y.size
-    solver = Pirls(problem)
+    template, solver = problem.template, Pirls(problem)
     zeros = [np.zeros((f.levels, f.values.shape[1])) for f in problem.factors]
     flat = [np.zeros((p, p)) for p in template.widths]
+    gamma = _first_guess(problem)
     modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
     if modes is None:
-        # One mean for all rows is in the range of every link.
-        level = family.link.link(np.full(1, np.average(mean, weights=problem.weights)))
-        gamma = problem.basis.T @ (level - problem.offset) / problem.y.size
+        gamma = _first_guess(problem, level=True)
         modes = solver.solve(gamma, flat, zeros, 0.0, joint=True)
     if modes is None:
         return gamma, 0.1 * template.internal(_identity(template))
-    root = np.sqrt(modes.at.W)
-    residual = np.divide(
-        -0.5 * modes.at.g, root, out=np.zeros_like(root), where=root > 1e-12
-    )
-    factors = [replace(f, values=f.values * root[:, None]) for f in problem.factors]
-    Q, _ = np.linalg.qr(problem.basis * root[:, None])
-    cross = cross_products(factors, Q, residual)
+    cross = _working_products(modes)
     sigma2 = 1.0
-    if family.dispersion:
-        sigma2 = max(float(residual @ residual) / problem.y.size, 1e-8)
-    theta = moments.estimate(cross, template, problem.y.size, sigma2)
-    return modes.gamma, theta * (np.sqrt(sigma2) if family.dispersion else 1.0)
+    if problem.family.dispersion:
+        sigma2 = max(float(cross.gram[-1, -1]) / problem.n, 1e-8)
+    theta = moments.estimate(cross, template, problem.n, sigma2)
+    return modes.gamma, theta * np.sqrt(sigma2)
+
+
+def _first_guess(problem: pirls.Problem, level: bool = False) -> Array:
+    """Coefficients near the responses on the link scale, or near their mean alone.
+
+    One mean for all rows is in the range of every link.
+    """
+    family, total = problem.family, np.zeros(problem.p)
+    mean = weight = 0.0
+    for block in problem.blocks() if level else ():
+        mean += float(block.weights @ family.start_mean(block.y, block.weights))
+        weight += float(block.weights.sum())
+    for block in problem.blocks():
+        start = family.start_mean(block.y, block.weights)
+        if level:
+            start = np.full(block.n, mean / weight)
+        total += block.basis.T @ (family.link.link(start) - block.offset)
+    return total / problem.n
+
+
+def _working_products(modes: Modes) -> CrossProducts:
+    """Cross-products of the working linear model, its X with orthonormal columns."""
+    XWX, ZWX = modes.rows.fixed_products(observed=False)
+    half = np.zeros((0, 0))
+    if XWX.size:
+        values, vectors = np.linalg.eigh(XWX)
+        known = values > 1e-14 * values[-1]
+        half = vectors[:, known] / np.sqrt(values[known])
+    right = -0.5 * (half.T @ modes.rows.Xg)
+    gram = np.eye(right.size + 1)
+    gram[:-1, -1] = gram[-1, :-1] = right
+    gram[-1, -1] = modes.rows.working
+    dense = tuple(
+        np.concatenate([D @ half, -0.5 * g[:, :, None]], axis=2)
+        for D, g in zip(ZWX, modes.rows.Zg, strict=True)
+    )
+    return replace(modes.cross, dense=dense, gram=gram)
 
 
 def _identity(template: Template) -> Array:
@@ -186,7 +212,7 @@ def extra_start(problem: pirls.Problem, given: Start | None) -> float:
         return 2.0 * float(np.log(given.sigma))
     if given is not None and given.nb_theta is not None:
         return float(np.log(given.nb_theta))
-    return float(problem.family.start_extra(problem.y, problem.weights))
+    return float(problem.family.start_extra(*problem.response_sample()))
 
 
 def feasible(criterion: Laplace, psi: Array, offset: int) -> Array:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lme.engine.crossproducts import CrossProducts, by_rows, multiply, rows_times
 from lme.engine.pirls import Modes, Pirls, Problem
 from lme.engine.relcov import colour, gather, spread
+from lme.engine.rows import Leverages
 
 Array = NDArray[np.float64]
 
@@ -51,6 +52,30 @@ class Evaluation:
         return self.criterion.curvature(self)
 
 
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """How the modes move with ``c``: ``v = H_o^-1 Lambda'Z'c`` and what it implies.
+
+    Attributes
+    ----------
+    effects : list of (l, p) arrays
+        ``Lambda v``.
+    fixed : (p,) array
+        Where coefficients move with the modes, their part.
+    v : list of (l, p) arrays
+    Z : list of (l, p) arrays
+        ``Z'r`` with ``r = c - W_o (Z Lambda v + X fixed)``.
+    X : (p,) array
+        ``X'r`` on the basis; empty where coefficients are not parameters.
+    """
+
+    effects: list[Array]
+    fixed: Array
+    v: list[Array]
+    Z: list[Array]
+    X: Array
+
+
 class Laplace:
     """Laplace approximation, jointly in coefficients and covariance parameters.
 
@@ -83,9 +108,7 @@ class Laplace:
         problem = self.problem
         if problem.family.extra is None and self._constant is not None:
             return self._constant
-        self._constant = float(
-            problem.family.constant(problem.y, problem.weights, extra)
-        )
+        self._constant = problem.constant(extra)
         return self._constant
 
     def split(self, psi: Array) -> tuple[Array, Array, float]:
@@ -132,92 +155,72 @@ class Laplace:
 
     def _take_observed(self, modes: Modes, lambdas: Sequence[Array]) -> None:
         """Let ``log|H|`` be that of the Hessian of the penalized deviance itself."""
-        if modes.at.Wo is modes.at.W:
+        if modes.rows.alike:
             return
-        problem = self.problem
-        modes.cross = problem.pattern.cross_products(problem.empty, modes.at.Wo)
+        modes.cross = modes.rows.cross(observed=True)
         schur = self.pirls.load(modes.cross).factor(lambdas)
         modes.logdet = np.inf if schur is None else schur.logdet
-
-    def _leverage(self) -> Array:
-        """``h_i``, the diagonal of ``Z Lambda H^-1 Lambda'Z'``, (n,)."""
-        kernel = self.pirls.kernel
-        if kernel is None:
-            raise ValueError("No factorization yet.")
-        return self.problem.pattern.quadratic(*kernel.inverse())
 
     def _differentiate(self, at: Evaluation, extra: float) -> None:
         """Fill in the gradient and the adjoints of ``log|H|``."""
         problem, modes, kernel = self.problem, at.modes, self.pirls.kernel
         if modes is None or kernel is None:
             raise ValueError("No modes to differentiate at.")
-        point = modes.at
-        none = np.zeros((0, 0))
-        at.adjoints = kernel.adjoint(none)
-        h = self._leverage()
-        c = h * (point.dWo if self.observed else point.dW)
-        response = self._response(c, modes, at.lambdas)
+        at.adjoints = kernel.adjoint(np.zeros((0, 0)))
+        sums = modes.rows.leverages(*kernel.inverse(), self.observed)
+        response = self._response(sums, modes, at.lambdas)
         if response is None:
             at.value, at.gradient = np.inf, np.full(at.theta.size, np.nan)
             return
-        Zv, v = response
-        r = c - point.Wo * Zv
-        total = problem.gather(point.g + r)
-        plain = problem.gather(point.g)
-        parts = [] if self.joint else [problem.basis.T @ (point.g + r)]
-        parts.append(self._covariance_part(at, total, plain, v))
+        parts = [] if self.joint else [modes.rows.Xg + response.X]
+        parts.append(self._covariance_part(at, response))
         if problem.family.extra is not None:
+            slope = sums.slope - 0.5 * float(response.fixed @ sums.fixed_slope)
+            for dg, part in zip(sums.random_slope, response.effects, strict=True):
+                slope -= 0.5 * float(np.vdot(dg, part))
             # Beyond the bound the criterion does not change with it any more.
-            slope = self._extra_part(modes, h, Zv, extra)
-            parts.append(slope if abs(extra) < _FLAT else np.zeros(1))
+            parts.append(np.array([slope if abs(extra) < _FLAT else 0.0]))
         at.gradient = np.concatenate(parts)
 
     def _response(
-        self, c: Array, modes: Modes, lambdas: Sequence[Array]
-    ) -> tuple[Array, list[Array]] | None:
-        """``Z Lambda v`` and ``v = H_o^-1 Lambda'Z'c`` at the modes.
-
-        With joint coefficients v has their part too, and the first result is ``Z
-        Lambda v_u + X v_beta``. None when the observed Hessian cannot be factored.
-        """
-        problem, kernel = self.problem, self.pirls.kernel
-        point = modes.at
+        self, sums: Leverages, modes: Modes, lambdas: Sequence[Array]
+    ) -> _Response | None:
+        """How the modes move with ``c``; None if the observed Hessian has no factor."""
+        problem, kernel, rows = self.problem, self.pirls.kernel, modes.rows
         if kernel is None:
             raise ValueError("No factorization yet.")
-        same = (self.observed or point.Wo is point.W) and not self.joint
+        same = (self.observed or rows.alike) and not self.joint
         cross, schur = modes.cross, None
         if not same:
-            columns = problem.basis if self.joint else problem.empty
-            cross = problem.pattern.cross_products(columns, point.Wo)
+            cross = rows.cross(observed=True, fixed=self.joint)
             kernel.load(cross)
             schur = kernel.factor(lambdas)
             if schur is None:
                 return None
-        gathered = [r[:, :, None] for r in problem.gather(c)]
-        fixed = np.zeros(problem.y.size)
+        right = [r[:, :, None] for r in sums.Z]
+        fixed: Array = np.zeros(problem.p)
         if self.joint and schur is not None and problem.p:
-            right = problem.basis.T @ c
-            for D, s in zip(cross.dense, kernel.solve(gathered), strict=True):
-                right = right - by_rows(D).T @ s.ravel()
-            part = np.linalg.solve(schur.matrix, right)
-            fixed = problem.basis @ part
-            gathered = [
-                r - (D @ part)[:, :, None]
-                for r, D in zip(gathered, cross.dense, strict=True)
+            below = sums.X
+            for D, s in zip(cross.dense, kernel.solve(right), strict=True):
+                below = below - by_rows(D).T @ s.ravel()
+            fixed = np.asarray(np.linalg.solve(schur.matrix, below))
+            right = [
+                r - (D @ fixed)[:, :, None]
+                for r, D in zip(right, cross.dense, strict=True)
             ]
-        solved = kernel.solve(gathered)
-        Zv = problem.spread([s[:, :, 0] for s in solved])
-        Av = problem.gather(point.Wo * Zv)
-        each = zip(problem.factors, gathered, Av, lambdas, strict=True)
-        v = [gather(f.known, (r[:, :, 0] - a) @ lam) for f, r, a, lam in each]
+        effects = [s[:, :, 0] for s in kernel.solve(right)]
+        ZWZ, XWZ = rows.product(True, effects, fixed=not self.joint)
+        Z = [r[:, :, 0] - a for r, a in zip(right, ZWZ, strict=True)]
+        each = zip(problem.factors, Z, lambdas, strict=True)
+        v = [gather(f.known, r @ lam) for f, r, lam in each]
         if not same:
             kernel.load(modes.cross)
             kernel.factor(lambdas)
-        return fixed + Zv, v
+        return _Response(
+            effects, fixed, v, Z, np.zeros(0) if self.joint else sums.X - XWZ
+        )
 
-    def _covariance_part(
-        self, at: Evaluation, total: list[Array], plain: list[Array], v: list[Array]
-    ) -> Array:
+    def _covariance_part(self, at: Evaluation, response: _Response) -> Array:
         """Gradient in theta through ``lambda``."""
         template = self.problem.template
         modes = at.modes
@@ -227,24 +230,15 @@ class Laplace:
         inner = []
         for f, lam in enumerate(at.lambdas):
             known = self.problem.factors[f].known
-            bar = total[f].T @ colour(known, modes.u[f])
-            bar -= 0.5 * plain[f].T @ colour(known, v[f])
+            plain = modes.rows.Zg[f]
+            bar = (plain + response.Z[f]).T @ colour(known, modes.u[f])
+            bar -= 0.5 * plain.T @ colour(known, response.v[f])
             inner.append(bar + 2.0 * at.adjoints[f] @ lam)
         jacobians = template.jacobians(self.split(at.theta)[1])
         for slot, J in zip(template.slots, jacobians, strict=True):
             block = inner[slot.factor][slot.columns, slot.columns]
             out[slot.theta] += J.reshape(len(J), block.size) @ block.ravel()
         return out
-
-    def _extra_part(self, modes: Modes, h: Array, Zv: Array, extra: float) -> Array:
-        """Derivative in the extra parameter."""
-        problem = self.problem
-        d = problem.family.extra_derivatives(
-            problem.y, problem.weights, modes.eta, extra
-        )
-        change = d.Wo if self.observed else d.W
-        value = d.deviance.sum() + d.constant + h @ change - 0.5 * d.g @ Zv
-        return np.array([float(value)])
 
     def fixed_information(self, at: Evaluation) -> Array:
         """``X'V^-1X`` of the working model, on the basis of X, (p, p)."""
@@ -256,19 +250,17 @@ class Laplace:
     def _load_expected(self, modes: Modes, lambdas: Sequence[Array]) -> CrossProducts:
         """The kernel at the expected weights: the working linear mixed model."""
         cross = modes.cross
-        if self.observed and modes.at.Wo is not modes.at.W:
-            problem = self.problem
-            cross = problem.pattern.cross_products(problem.empty, modes.at.W)
+        if self.observed and not modes.rows.alike:
+            cross = modes.rows.cross(observed=False)
         self.pirls.load(cross).factor(lambdas)
         return cross
 
     def _fixed_information(self, modes: Modes) -> Array:
-        problem, kernel = self.problem, self.pirls.kernel
+        kernel = self.pirls.kernel
         if kernel is None:
             raise ValueError("No factorization yet.")
-        weighted = problem.basis * modes.at.W[:, None]
-        XVX = problem.basis.T @ weighted
-        ZWX = problem.gather(weighted)
+        XWX, ZWX = modes.rows.fixed_products(observed=False)
+        XVX = XWX.copy()
         for D, s in zip(ZWX, kernel.solve(ZWX), strict=True):
             XVX -= by_rows(D).T @ by_rows(s)
         return XVX
@@ -289,7 +281,7 @@ class Laplace:
             raise ValueError("No modes at a point without a value.")
         cross = self._load_expected(modes, at.lambdas)
         p, k, m = problem.p, template.size, at.theta.size
-        d = problem.gather(-0.5 * modes.at.g)
+        d = [-0.5 * part for part in modes.rows.Zg]
         columns = [np.zeros((*v.shape, k)) for v in d]
         second = np.zeros((k, k))
         jacobians = template.jacobians(self.split(at.theta)[1])
@@ -318,5 +310,16 @@ class Laplace:
         out[start : start + k, start : start + k] = information
         if m > start + k:
             # log(dispersion) of n observations has information of about n.
-            out[-1, -1] = max(float(problem.y.size), 1.0)
+            out[-1, -1] = max(float(problem.n), 1.0)
         return out
+
+
+def differenced_hessian(criterion: Laplace, point: Array) -> Array:
+    """Hessian of a criterion by differences of its exact gradient, (m, m)."""
+    out = np.empty((point.size, point.size))
+    for i, unit in enumerate(np.eye(point.size)):
+        step = 1e-4 * max(1.0, abs(float(point[i])))
+        high = criterion.evaluate(point + step * unit).gradient
+        low = criterion.evaluate(point - step * unit).gradient
+        out[i] = (high - low) / (2.0 * step)
+    return 0.5 * (out + out.T)

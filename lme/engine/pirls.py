@@ -10,30 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from lme.engine.choice import choose
-from lme.engine.crossproducts import (
-    CrossProducts,
-    Pattern,
-    by_rows,
-    pattern,
-)
-from lme.engine.decompositions import orthonormal
+from lme.engine.crossproducts import CrossProducts, by_rows
 from lme.engine.kernel import Kernel
-from lme.engine.relcov import (
-    Factor,
-    Template,
-    Term,
-    assemble,
-    colour,
-    gather,
-)
-from lme.families.base import Family, Pointwise
+from lme.engine.relcov import colour, gather
+from lme.engine.rows import Problem, RowSums, build
+from lme.families.base import Pointwise
+
+__all__ = ["Modes", "Pirls", "Problem", "build"]
 
 Array = NDArray[np.float64]
 
@@ -41,108 +30,6 @@ Array = NDArray[np.float64]
 _TOLERANCE = 1e-11
 _MAX_ITERATIONS = 100
 _MAX_HALVINGS = 30
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A generalized linear mixed model as arrays.
-
-    Attributes
-    ----------
-    y, weights, offset : (n,) arrays
-        Response (a proportion for the binomial), prior weights, offset.
-    X : (n, p) array
-        Of full column rank.
-    basis : (n, p) array
-        Orthogonal columns of unit mean square with the span of X.
-    R : (p, p) array
-        Upper triangular, ``X = basis @ R``.
-    family : Family
-    factors, template : see `relcov`
-    """
-
-    y: Array
-    weights: Array
-    offset: Array
-    X: Array
-    basis: Array
-    R: Array
-    family: Family
-    factors: tuple[Factor, ...]
-    template: Template
-
-    @property
-    def p(self) -> int:
-        """Number of fixed-effects columns."""
-        return int(self.X.shape[1])
-
-    @cached_property
-    def pattern(self) -> Pattern:
-        """Which levels occur together."""
-        return pattern(self.factors)
-
-    @cached_property
-    def data_term(self) -> Array | float:
-        """The part of the deviance that depends on the data alone."""
-        return self.family.data_term(self.y, self.weights)
-
-    @cached_property
-    def empty(self) -> Array:
-        """No dense columns, (n, 0)."""
-        return np.empty((self.y.size, 0))
-
-    def spread(self, b: Sequence[Array]) -> Array:
-        """``Z b`` for b given per factor as (l, p) arrays, (n,)."""
-        out = np.zeros(self.y.size)
-        for factor, modes in zip(self.factors, b, strict=True):
-            if modes.shape[1] == 1:
-                out += factor.values[:, 0] * modes[factor.codes, 0]
-            else:
-                out += np.einsum("np,np->n", factor.values, modes[factor.codes])
-        return out
-
-    def gather(self, x: Array) -> list[Array]:
-        """``Z'x`` per factor: (l, p) for x (n,), (l, p, r) for x (n, r)."""
-        return [
-            np.stack([Zt @ x for Zt in factor.transposed], axis=1)
-            for factor in self.factors
-        ]
-
-
-def build(
-    y: Array,
-    X: Array,
-    terms: Sequence[Term],
-    family: Family,
-    *,
-    weights: Array | None = None,
-    offset: Array | None = None,
-) -> Problem:
-    """Set up the problem.
-
-    Parameters
-    ----------
-    y : (n,) array
-    X : (n, p) array of full column rank
-    terms : sequence of Term
-    family : Family
-    weights, offset : (n,) arrays or None
-    """
-    n = y.size
-    factors, template = assemble(terms, None)
-    basis, R = orthonormal(X)
-    scale = np.sqrt(n)
-    return Problem(
-        y=np.ascontiguousarray(y, dtype=float),
-        weights=np.ones(n) if weights is None else np.asarray(weights, dtype=float),
-        offset=np.zeros(n) if offset is None else np.asarray(offset, dtype=float),
-        X=X,
-        basis=np.ascontiguousarray(basis * scale),
-        R=R / scale,
-        family=family,
-        factors=factors,
-        template=template,
-    )
 
 
 @dataclass(slots=True)
@@ -155,9 +42,8 @@ class Modes:
         Coefficients on the basis.
     u, b : lists of (l, p) arrays
         Spherical and original modes, internal basis of the random effects.
-    eta : (n,) array
-    at : Pointwise
-        Deviance and derivatives at eta, all orders.
+    rows : RowSums
+        All rows at the modes, with derivatives of all orders.
     penalized : float
         ``sum dev + |u|^2``.
     cross : CrossProducts
@@ -169,12 +55,21 @@ class Modes:
     gamma: Array
     u: list[Array]
     b: list[Array]
-    eta: Array
-    at: Pointwise
+    rows: RowSums
     penalized: float
     cross: CrossProducts
     logdet: float
     iterations: int
+
+    @property
+    def eta(self) -> Array:
+        """Linear predictor of the rows in memory."""
+        return self.rows.eta
+
+    @property
+    def at(self) -> Pointwise:
+        """Deviance and derivatives of the rows in memory."""
+        return self.rows.at
 
 
 @dataclass(slots=True)
@@ -184,8 +79,7 @@ class _State:
     gamma: Array
     u: list[Array]
     b: list[Array]
-    eta: Array
-    at: Pointwise
+    rows: RowSums
     value: float
 
 
@@ -205,18 +99,6 @@ class Pirls:
             self.kernel.load(cross)
         return self.kernel
 
-    def pointwise(self, eta: Array, extra: float, order: int) -> Pointwise:
-        """The family's functions of the linear predictor."""
-        problem = self.problem
-        return problem.family.pointwise(
-            problem.y,
-            problem.weights,
-            eta,
-            extra,
-            order=order,
-            data_term=problem.data_term,
-        )
-
     def _state(
         self,
         gamma: Array,
@@ -229,10 +111,9 @@ class Pirls:
         problem = self.problem
         each = zip(problem.factors, u, lambdas, strict=True)
         b = [colour(f.known, v) @ lam.T for f, v, lam in each]
-        eta = problem.offset + problem.basis @ gamma + problem.spread(b)
-        at = self.pointwise(eta, extra, order)
-        value = float(at.deviance.sum()) + sum(float(np.vdot(v, v)) for v in u)
-        return _State(gamma, u, b, eta, at, value if np.isfinite(value) else np.inf)
+        rows = problem.at(gamma, b, extra, order)
+        value = rows.deviance + sum(float(np.vdot(v, v)) for v in u)
+        return _State(gamma, u, b, rows, value if np.isfinite(value) else np.inf)
 
     def solve(
         self,
@@ -272,10 +153,8 @@ class Pirls:
             if found is None:
                 return None
             here, done = found
-        eta, at = here.eta, here.at
-        if at.dW.size == 0:
-            at = self.pointwise(eta, extra, 2)
-        cross = problem.pattern.cross_products(problem.empty, at.W)
+        here.rows.complete()
+        cross = here.rows.cross(observed=False)
         schur = self.load(cross).factor(lambdas)
         if schur is None:
             return None
@@ -283,8 +162,7 @@ class Pirls:
             here.gamma,
             here.u,
             here.b,
-            eta,
-            at,
+            here.rows,
             here.value,
             cross,
             schur.logdet,
@@ -305,13 +183,12 @@ class Pirls:
         not give a minimum, Fisher's do, by a constant factor each.
         """
         canonical = self.problem.family.canonical
-        attempts = [here.at.W] if canonical else [here.at.Wo, here.at.W]
-        for number, weights in enumerate(attempts):
-            step = self._newton(here, lambdas, weights, joint)
+        for observed in (False,) if canonical else (True, False):
+            step = self._newton(here, lambdas, observed, joint)
             if step is None:
                 continue
             gamma, u, decrement = step
-            fisher = number == len(attempts) - 1 and not canonical
+            fisher = not (observed or canonical)
             done = decrement < _TOLERANCE * (1e-6 if fisher else 1.0)
             factor = 1.0
             for _ in range(_MAX_HALVINGS):
@@ -334,34 +211,31 @@ class Pirls:
         return None
 
     def _newton(
-        self, here: _State, lambdas: Sequence[Array], weights: Array, joint: bool
+        self, here: _State, lambdas: Sequence[Array], observed: bool, joint: bool
     ) -> tuple[Array, list[Array], float] | None:
         """The next point by weighted least squares, and the squared decrement.
 
         None when the weights do not give a direction of descent.
         """
-        problem = self.problem
+        problem, rows = self.problem, here.rows
         gamma, u = here.gamma, here.u
-        score = -0.5 * here.at.g
-        columns = problem.empty
-        if joint:
-            # The working response is never divided by W, which may vanish.
-            columns = problem.basis
-        cross = problem.pattern.cross_products(columns, weights)
+        # The working response is never divided by W, which may vanish.
+        cross = rows.cross(observed, fixed=joint)
         kernel = self.load(cross)
         with np.errstate(invalid="ignore", divide="ignore"):
             schur = kernel.factor(lambdas)
         if schur is None:
             return None
-        gathered = problem.gather(score)
-        Zb = problem.spread(here.b)
-        rhs = [r[:, :, None] for r in problem.gather(score + weights * Zb)]
+        gathered = [-0.5 * part for part in rows.Zg]
+        ZWZb, XWZb = rows.product(observed, here.b, fixed=joint)
+        each = zip(gathered, ZWZb, strict=True)
+        rhs = [(score + part)[:, :, None] for score, part in each]
         change = np.zeros(gamma.size)
         decrement = 0.0
         if joint and gamma.size:
-            solved = kernel.solve(rhs)
-            right = problem.basis.T @ (score + weights * Zb)
-            for D, s in zip(cross.dense, solved, strict=True):
+            score = -0.5 * rows.Xg
+            right = score + XWZb
+            for D, s in zip(cross.dense, kernel.solve(rhs), strict=True):
                 right = right - by_rows(D).T @ s.ravel()
             RX, info = lapack.dpotrf(schur.matrix, lower=0)
             if info != 0:
@@ -371,11 +245,11 @@ class Pirls:
                 r - (D @ change)[:, :, None]
                 for r, D in zip(rhs, cross.dense, strict=True)
             ]
-            decrement += float(change @ (problem.basis.T @ score))
+            decrement += float(change @ score)
         b_new = [modes[:, :, 0] for modes in kernel.solve(rhs)]
-        Ab = problem.gather(weights * problem.spread(b_new))
-        each = zip(problem.factors, rhs, Ab, lambdas, strict=True)
-        u_new = [gather(f.known, (r[:, :, 0] - a) @ lam) for f, r, a, lam in each]
+        Ab, _ = rows.product(observed, b_new)
+        parts = zip(problem.factors, rhs, Ab, lambdas, strict=True)
+        u_new = [gather(f.known, (r[:, :, 0] - a) @ lam) for f, r, a, lam in parts]
         spherical = zip(problem.factors, gathered, lambdas, strict=True)
         slopes = [gather(f.known, r @ lam) for f, r, lam in spherical]
         for old, new, slope in zip(u, u_new, slopes, strict=True):

@@ -42,9 +42,7 @@ def log_extra(fit: GLMMFit) -> float:
 
 def working_weights(fit: GLMMFit) -> Array:
     """``W`` at the modes, (n,): what ``log|H|`` of the criterion was made of."""
-    at = fit.family.pointwise(
-        fit.problem.y, fit.problem.weights, fit.eta, log_extra(fit), order=2
-    )
+    at = fit.rows.at
     return at.Wo if fit.laplace == "observed" else at.W
 
 
@@ -60,10 +58,7 @@ def factored(fit: MixedFit) -> Kernel:
     template = fit.problem.template
     kernel: Kernel
     if isinstance(fit, GLMMFit):
-        weights = working_weights(fit)
-        problem = fit.problem
-        cross = problem.pattern.cross_products(problem.empty, weights)
-        kernel = choose(cross)[0]
+        kernel = choose(fit.rows.cross(fit.laplace == "observed"))[0]
     else:
         kernel = fit.criterion.borrow()
     if kernel.factor(template.lambdas(template.internal(fit.theta))) is None:

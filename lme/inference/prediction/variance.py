@@ -25,7 +25,7 @@ from lme.engine.relcov import Slot, Template
 from lme.errors import FitError
 from lme.generalized import GLMMFit
 from lme.inference.prediction.rows import Rows
-from lme.inference.working import MixedFit, factored, working_weights
+from lme.inference.working import MixedFit, factored
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -183,8 +183,7 @@ def _projections(fit: MixedFit, kernel: Kernel) -> list[Array]:
     """``P = G Z'WX`` per factor, (l, w, p), X on its basis."""
     p = fit.problem.p
     if isinstance(fit, GLMMFit):
-        problem = fit.problem
-        crossed = problem.gather(problem.basis * working_weights(fit)[:, None])
+        _, crossed = fit.rows.fixed_products(fit.laplace == "observed")
     else:
         crossed = [dense[:, :, :p] for dense in fit.problem.cross.dense]
     return kernel.solve(crossed) if p else crossed
