@@ -150,11 +150,15 @@ def _observed(
     return unique // second.levels, unique % second.levels, index
 
 
+#: Numbers below which the set-up of a sparse matrix takes longer than sums by column.
+_FEW = 20_000
+
+
 def project(factor: Factor, dense: Array) -> Array:
     """``Z_f' D`` for dense columns D (n, r), shape (l, p, r)."""
     p = factor.values.shape[1]
     out = np.empty((factor.levels, p, dense.shape[1]))
-    if dense.shape[1] <= 2:
+    if dense.shape[1] <= 2 or dense.size <= _FEW:
         for a in range(p):
             for r, column in enumerate(dense.T):
                 product = factor.values[:, a] * column
