@@ -44,6 +44,7 @@ class Table:
 
     def __init__(self, data: Any) -> None:
         self._values: dict[str, Value] = {}
+        self._refused: dict[str, DataTypeError] = {}
         self._dates: set[str] = set()
         self._frame: Any = None
         self._index: pd.Index[Any] | None = None
@@ -79,7 +80,10 @@ class Table:
             try:
                 self._values[str(name)] = self._convert(str(name), _plain(column))
             except DataTypeError as error:
-                raise _bad_column(str(name), error) from error
+                # Raised when the column is asked for, as with a data frame.
+                self._refused[str(name)] = _bad_column(str(name), error)
+        if self._refused and not self._values:
+            raise next(iter(self._refused.values()))
         lengths = {name: rows(value) for name, value in self._values.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(
@@ -89,7 +93,7 @@ class Table:
                 "Expected arrays of one length.",
             )
         self.nrow = next(iter(lengths.values()), 0)
-        self._lookup = {name: name for name in self._values}
+        self._lookup = {str(name): str(name) for name in data}
         self._doubled = set()
 
     def _read_narwhals(self, data: Any) -> None:
@@ -158,6 +162,8 @@ class Table:
             return value
         if name in self._doubled:
             self._refuse_doubled(name)
+        if name in self._refused:
+            raise self._refused[name]
         try:
             if isinstance(self._frame, pd.DataFrame):
                 value = self._convert(name, self._frame[self._lookup[name]])

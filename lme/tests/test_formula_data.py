@@ -168,6 +168,12 @@ def test_unusable_tables(data):
         build_design("y ~ (1 | g)", pd.concat({"a": data}, axis=1))
     with pytest.raises(DataTypeError, match="'w' cannot be used"):
         build_design("y ~ w + (1 | g)", data.assign(w=[{}] * N))
+    mapping = {"y": data["y"], "g": data["g"], "w": [{}] * N}
+    assert build_design("y ~ (1 | g)", mapping).nobs == N
+    with pytest.raises(DataTypeError, match="'w' cannot be used"):
+        build_design("y ~ w + (1 | g)", mapping)
+    with pytest.raises(DataTypeError, match="'w' cannot be used"):
+        build_design("y ~ 1 + (1 | g)", {"w": [{}] * N})
     with pytest.raises(DataTypeError, match="complex"):
         build_design("y ~ w + (1 | g)", data.assign(w=np.ones(N) * 1j))
 
