@@ -12,7 +12,7 @@ from lme.engine import lmm, moments, pirls
 from lme.engine.crossproducts import CrossProducts
 from lme.engine.laplace import Laplace
 from lme.engine.pirls import Modes, Pirls
-from lme.engine.relcov import Template
+from lme.engine.relcov import Slot, Template
 from lme.errors import OptionError, near
 from lme.search import Point
 from lme.wishes import Start
@@ -25,6 +25,8 @@ _FEW_LEVELS = 6
 _SHORT = 10
 #: Covariance parameters above which further starts would take too long.
 _MOST_PARAMETERS = 25
+#: Share of the standard deviations by moments below which an end is far from them.
+_SMALLER = 0.3
 #: Standard deviation of effects on the link scale above which groups are all alike.
 _ALIKE = 6.0
 #: Factor from there to the second start.
@@ -103,20 +105,41 @@ def correlated_starts(problem: lmm.Problem, theta: Array) -> list[Array]:
     template = problem.template
     if not template.idle(theta).any():
         return []
-    out = []
-    for neighbours in (0.9, -0.9):
-        start = moments.start(problem)
-        for slot in template.slots:
-            p = slot.columns.stop - slot.columns.start
-            if slot.structure.linear or p == 1:
-                continue
-            factor = slot.structure.factor(start[slot.theta], p)
-            lags = np.abs(np.subtract.outer(np.arange(p), np.arange(p)))
-            root = np.linalg.cholesky(neighbours**lags)
-            deviations = np.sqrt((factor**2).sum(axis=1, keepdims=True))
-            start[slot.theta] = slot.structure.pack(deviations * root)
-        out.append(start)
-    return out
+    first = moments.start(problem)
+    beside, smaller = first.copy(), False
+    for slot in template.slots:
+        p = slot.columns.stop - slot.columns.start
+        if not slot.structure.linear and p > 1:
+            end, guess = (_deviations(slot, at) for at in (theta, first))
+            # Small deviations have minima that larger ones lead past.
+            level = float(np.sqrt(max(end.max(), 1e-8) * guess.max()))
+            beside[slot.theta] = slot.structure.pack(level * np.eye(p))
+            smaller |= bool(end.max() < _SMALLER * guess.max())
+    return [
+        _neighbours(template, start, correlation)
+        for start in ((first, beside) if smaller else (first,))
+        for correlation in (0.9, -0.9)
+    ]
+
+
+def _deviations(slot: Slot, theta: Array) -> Array:
+    """Relative standard deviations of a term, (p, 1)."""
+    p = slot.columns.stop - slot.columns.start
+    factor = slot.structure.factor(theta[slot.theta], p)
+    return np.asarray(np.sqrt((factor**2).sum(axis=1, keepdims=True)))
+
+
+def _neighbours(template: Template, theta: Array, correlation: float) -> Array:
+    """A start with the correlation of neighbours in every pattern, (k,)."""
+    start = theta.copy()
+    for slot in template.slots:
+        p = slot.columns.stop - slot.columns.start
+        if slot.structure.linear or p == 1:
+            continue
+        lags = np.abs(np.subtract.outer(np.arange(p), np.arange(p)))
+        root = np.linalg.cholesky(correlation**lags)
+        start[slot.theta] = slot.structure.pack(_deviations(slot, theta) * root)
+    return start
 
 
 def generalized_moments(problem: pirls.Problem) -> tuple[Array, Array]:
@@ -292,6 +315,12 @@ def check_quadrature(nAGQ: Any, laplace: str, problem: pirls.Problem) -> None:
             f"nAGQ is {nAGQ} with {widths[0]} random effects a level: "
             f"{nAGQ ** widths[0]} nodes for each.",
             f"At most {_MOST_NODES} nodes are possible, nAGQ={most} here.",
+        )
+    if nAGQ > 1 and problem.n > problem.y.size:
+        raise OptionError(
+            f"nAGQ is {nAGQ} for data in partitions.",
+            "Quadrature takes all rows of a level together.",
+            "Use the Laplace approximation, nAGQ=1.",
         )
     kinds = ("auto", "expected", "observed")
     if laplace not in kinds:

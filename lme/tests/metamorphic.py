@@ -1,0 +1,205 @@
+"""Random models whose fits must not, or must in a known way, depend on their writing.
+
+`linear_models` and `generalized_models` draw a model with its data; `linear` and
+`generalized` compare two fits of the same model. Fits are compared in units that mean
+something: coefficients in standard errors, means and covariances in residual (or
+binomial) standard deviations, whatever the scale of the data.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+import lme
+
+#: Objectives agree to this, relatively and absolutely.
+OBJECTIVE = 1e-8
+#: Estimates agree to this, in standard errors or standard deviations. The criterion is
+#: quadratic at its minimum: a difference of 1e-9 in it is 3e-5 of these.
+ESTIMATE = 2e-4
+
+FIXED = ("1", "x", "x + f", "x * f", "0 + f + x", "x + z + f")
+BARS = (
+    *("(1 | {})", "(x | {})", "(0 + x | {})", "(x || {})", "(x + z | {})"),
+    *("(f | {})", "cs(0 + f | {})", "(1 | {}) + (0 + x | {})"),
+)
+COLUMNS = (1, 2, 1, 2, 3, 3, 3, 2)
+
+
+@dataclass(frozen=True)
+class RandomModel:
+    """A formula in parts, its data and its options."""
+
+    fixed: str
+    bars: tuple[str, ...]
+    frame: pd.DataFrame = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    reml: bool = False
+    family: str | None = None
+    number: int = 0
+    true: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def formula(self) -> str:
+        return f"y ~ {' + '.join((self.fixed, *self.bars))}"
+
+    @property
+    def groups(self) -> list[str]:
+        return [name for name in "ghk" if name in self.frame]
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """For the relation that is tried: other numbers than those of the data."""
+        return np.random.default_rng([self.number, 1])
+
+    def model(self) -> Any:
+        if self.family is None:
+            options = {"REML": self.reml, **self.options}
+            return lme.lmer(self.formula, self.frame, **options)
+        return lme.glmer(self.formula, self.frame, family=self.family, **self.options)
+
+    def fit(self, **options: Any) -> Any:
+        return self.model().fit(**options)
+
+    def on(self, frame: pd.DataFrame | None = None, **columns: Any) -> "RandomModel":
+        """The model with other data."""
+        data = self.frame if frame is None else frame
+        return replace(self, frame=data.assign(**columns))
+
+    def with_options(self, **options: Any) -> "RandomModel":
+        return replace(self, options={**self.options, **options})
+
+
+def levels(rng, n, count):
+    """Levels of n rows, all of them occurring."""
+    out = rng.integers(0, count, n)
+    out[rng.permutation(n)[:count]] = np.arange(count)
+    return out
+
+
+def groupings(rng, n, layout, sizes):
+    """Codes of each grouping factor, the first with most levels."""
+    out = [levels(rng, n, sizes[0])]
+    for count in sizes[1:]:
+        if layout == "nested":
+            out.append(levels(rng, int(out[-1].max()) + 1, count)[out[-1]])
+        elif layout == "partly crossed":
+            near = (out[-1] * count) // (int(out[-1].max()) + 1)
+            out.append(np.minimum(near + rng.integers(0, 2, n), count - 1))
+        else:
+            out.append(levels(rng, n, count))
+    return [np.unique(codes, return_inverse=True)[1] for codes in out]
+
+
+@st.composite
+def designs(draw, largest):
+    """Data without a response, the fixed part, the random terms, and a predictor."""
+    number = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(number)
+    n = int(rng.integers(*draw(st.sampled_from([(14, 22), (30, 60), (50, largest)]))))
+    layout = draw(st.sampled_from(["nested", "crossed", "partly crossed"]))
+    top = max(4, n // 4)
+    sizes = sorted(rng.integers(3, top + 1, draw(st.integers(1, 3))).tolist())[::-1]
+    frame = pd.DataFrame({"x": rng.normal(size=n) + rng.normal(), "z": rng.random(n)})
+    frame["f"] = rng.permutation(np.resize(list("abc"), n))
+    fixed = draw(st.sampled_from(FIXED if n > 24 else FIXED[:3]))
+    bars = []
+    eta = 0.5 * frame["x"].to_numpy() + np.where(frame["f"] == "b", 0.7, 0.0)
+    singular = draw(st.booleans())
+    for name, codes in zip("ghk", groupings(rng, n, layout, sizes), strict=False):
+        frame[name] = [f"{name}{c:02d}" for c in rng.permutation(999)[codes]]
+        count = int(codes.max()) + 1
+        fitting = [b for b, p in zip(BARS, COLUMNS, strict=True) if p * count < 0.8 * n]
+        bars.append(draw(st.sampled_from(fitting or BARS[:1])).replace("{}", name))
+        size = 0.0 if singular else rng.uniform(0.2, 1.5)
+        eta = eta + size * (rng.normal(size=count) + rng.normal() * 0.1)[codes]
+        eta = eta + 0.4 * size * rng.normal(size=count)[codes] * frame["x"].to_numpy()
+    return number, rng, frame, fixed, tuple(bars), eta
+
+
+@st.composite
+def linear_models(draw):
+    """A linear mixed model with one to three grouping factors."""
+    number, rng, frame, fixed, bars, eta = draw(designs(90))
+    options = {}
+    noise = rng.normal(size=len(frame))
+    if draw(st.booleans()):
+        frame["w"] = rng.uniform(0.2, 3.0, len(frame))
+        noise = noise / np.sqrt(frame["w"].to_numpy())
+        options["weights"] = "w"
+    frame["y"] = 3.0 + eta + noise
+    return RandomModel(fixed, bars, frame, options, draw(st.booleans()), None, number)
+
+
+def run(strategy: Any, attempt: Callable[[Any], None], examples: int, start: int = 0):
+    """Try a relation on draws that are the same every time."""
+    settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )(seed(start)(given(strategy)(attempt)))()
+
+
+# --- comparisons ----------------------------------------------------------------------
+
+
+def close(actual: Any, expected: Any, unit: Any, what: str) -> None:
+    """Agreement to `ESTIMATE` of a unit, one for each element or for all."""
+    actual, expected = np.asarray(actual, float), np.asarray(expected, float)
+    assert actual.shape == expected.shape, what
+    if actual.size:
+        worst = float(np.max(np.abs(actual - expected) / unit))
+        assert worst < ESTIMATE, f"{what}: {worst:.2g} units apart"
+
+
+def same_objective(a: float, b: float) -> None:
+    assert abs(a - b) <= OBJECTIVE * (1.0 + abs(a)), f"{a!r} and {b!r}"
+
+
+def covariance(res: Any) -> Any:
+    """Of the random part of the linear predictor, (n, n)."""
+    ZL = (res.getME("Z") @ res.getME("Lambda")).toarray()
+    return ZL @ ZL.T * res.sigma**2
+
+
+def turned(a: Any, b: Any) -> Any:
+    """``T`` with ``X_b = X_a T``."""
+    X, other = a.getME("X"), b.getME("X")
+    T = np.linalg.lstsq(X, other, rcond=None)[0]
+    np.testing.assert_allclose(X @ T, other, atol=1e-8 * np.abs(other).max())
+    return T
+
+
+def agree(a: Any, b: Any, *, shift: float = 0.0, scale: float = 1.0) -> None:
+    """Two fits of one model, the rows in the same order.
+
+    Parameters
+    ----------
+    shift : float
+        Of the objective of `b`, beside what the basis of X does to REML.
+    scale : float
+        Of the unit of the response of `b`.
+    """
+    T = turned(a, b)
+    if getattr(a, "reml", False):
+        shift = shift + 2.0 * np.linalg.slogdet(T)[1]
+    same_objective(a.objective, b.objective - shift)
+    sigma = a.sigma
+    close(b.fittedvalues / scale, a.fittedvalues, sigma, "fitted values")
+    bse = np.asarray(a.bse)
+    close(T @ np.asarray(b.params) / scale, a.params, bse, "coefficients")
+    V = T @ np.asarray(b.cov_params()) @ T.T / scale**2
+    if not (a.convergence.unique and b.convergence.unique):
+        return
+    close(V, a.cov_params(), np.outer(bse, bse), "their covariance")
+    close(b.sigma / abs(scale), sigma, sigma, "sigma")
+    total = covariance(a)
+    unit = sigma**2 + np.sqrt(np.outer(total.diagonal(), total.diagonal()))
+    close(covariance(b) / scale**2, total, unit, "covariance of the random part")
