@@ -22,6 +22,8 @@ from lme.families.base import Family
 from lme.fixing import hold
 from lme.formula.design import Design
 from lme.optimizers import find_optimizer
+from lme.partitions.design import PartitionedDesign
+from lme.partitions.store import piecewise_problem
 from lme.preparation import (
     active_information,
     boundary_words,
@@ -226,24 +228,26 @@ def fit_glmm(
         When no finite point can be found.
     """
     design = hold(design, fix)
-    X, kept, notes = keep_columns(design, rank)
+    problem, kept, notes = _problem(design, family, rank)
     scale = {"theta": "nb_theta", None: ""}.get(family.extra, "sigma")
     columns = [design.column_names[i] for i in kept]
     start = read_start(design, start, scale, columns)
-    problem = pirls.build(
-        design.y,
-        X,
-        engine_terms(design),
-        family,
-        weights=design.weights,
-        offset=design.offset,
-    )
     check_quadrature(nAGQ, laplace, problem)
     observed = laplace == "observed" or (laplace == "auto" and family.dispersion)
     options = {"optimizer": optimizer, "control": control, "verbose": verbose}
     options["laplace"] = laplace
     find_optimizer(optimizer)
     return _fit(design, problem, kept, nAGQ, observed, start, options, notes)
+
+
+def _problem(
+    design: Design, family: Family, rank: str
+) -> tuple[pirls.Problem, NDArray[np.intp], list[LMEWarning]]:
+    if isinstance(design, PartitionedDesign):
+        return piecewise_problem(design, family, rank)
+    X, kept, notes = keep_columns(design, rank)
+    terms, more = engine_terms(design), (design.weights, design.offset)
+    return pirls.build(design.y, X, terms, family, *more), kept, notes
 
 
 def refit(fit: GLMMFit, y: Array) -> GLMMFit:
@@ -279,13 +283,11 @@ def _fit(
     gamma, theta = generalized_start(problem, given)
     criterion.gamma = gamma
     psi = theta if nAGQ == 0 else np.concatenate([gamma, theta])
-    even = problem.template.even()
-    if nAGQ:
-        even = np.concatenate([np.zeros(problem.p, dtype=bool), even])
+    offset = 0 if nAGQ == 0 else problem.p
+    even = np.concatenate([np.zeros(offset, dtype=bool), problem.template.even()])
     if problem.family.extra is not None:
         psi = np.append(psi, extra_start(problem, given))
         even = np.append(even, False)
-    offset = 0 if nAGQ == 0 else problem.p
     sizes = [f.levels * f.values.shape[1] for f in problem.factors]
     optimizer = find_optimizer(options["optimizer"])
     control, verbose = control_from(options["control"]), options["verbose"]
@@ -358,9 +360,7 @@ def freeze(
     theta = template.external(theta_in)
     lambdas, u, b = by_terms(design, template, at.lambdas, modes.u, modes.b)
     gamma = modes.gamma
-    beta = gamma
-    if problem.p:
-        beta = np.asarray(np.linalg.solve(problem.R, gamma), dtype=np.float64)
+    beta = np.asarray(np.linalg.solve(problem.R, gamma) if problem.p else gamma)
     XVX = criterion.fixed_information(at)
     RX = np.linalg.cholesky(XVX).T @ problem.R if problem.p else XVX
     inverse = np.linalg.inv(RX) if problem.p else RX

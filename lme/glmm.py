@@ -22,7 +22,7 @@ from lme.generalized import GLMMFit, fit_glmm
 from lme.inference.hypotheses.wald import COV_TYPES
 from lme.inference.robust.choice import robust_options
 from lme.model import LMM
-from lme.partitions.design import design_of
+from lme.partitions.design import design_of, said_of
 from lme.relatedness import relate
 from lme.results import GLMMResults, GLMMResultsWrapper
 from lme.specification import DESIGN_OPTIONS, MixedModel
@@ -154,7 +154,7 @@ class GLMM(MixedModel):
 
     def _prepare(self, design: Design, options: dict[str, Any], frame: Any) -> None:
         self.family = generalized_family(options["family"], options["link"])
-        found = check_response(design, self.family)
+        found = (*check_response(design, self.family), *said_of(design))
         self._start(
             design,
             options,
@@ -322,8 +322,8 @@ def glmer(
         binomial response is 0 and 1, True and False, two categories (the first is
         failure), ``cbind(successes, failures)``, or a proportion with the numbers of
         trials as `weights`.
-    data : DataFrame or mapping
-        pandas, polars, pyarrow or any frame that narwhals reads; a dict of arrays.
+    data : DataFrame, mapping, or data in partitions
+        As for `lmer`. Data in partitions are encoded once, into temporary files.
     family : str, Family, or a family of statsmodels
         A name of `lme.families.FAMILIES`: ``"bernoulli"``, ``"binomial"``,
         ``"poisson"``, ``"negative_binomial"`` (theta is estimated), ``"gamma"``,

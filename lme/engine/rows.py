@@ -225,7 +225,6 @@ def build(
     X: Array,
     terms: Sequence[Term],
     family: Family,
-    *,
     weights: Array | None = None,
     offset: Array | None = None,
 ) -> Problem:

@@ -31,7 +31,7 @@ def triangle_of_X(fit: MixedFit) -> Array:
     """Triangular factor of X, (p, p), which data in partitions have too."""
     design = fit.design
     if isinstance(design, PartitionedDesign):
-        return triangular(design.parts.tabulation.plain[:, fit.kept_columns])
+        return triangular(design.parts.tabulation.plain[0][:, fit.kept_columns])
     return np.asarray(np.linalg.qr(fit.X)[1], dtype=np.float64)
 
 

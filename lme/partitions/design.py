@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lme.errors import DataError, OptionError
+from lme.errors import DataError, LMEWarning, OptionError
 from lme.formula.design import (
     Design,
     build_design,
@@ -211,6 +211,13 @@ def design_of(formula: str, data: Any, **options: Any) -> Design:
     if is_partitioned(data):
         build = build_partitioned_design
     return build(formula, data, **options)
+
+
+def said_of(design: Design) -> tuple[LMEWarning, ...]:
+    """What the family had to say of responses in partitions."""
+    if not isinstance(design, PartitionedDesign):
+        return ()
+    return design.parts.tabulation.said
 
 
 def _request(

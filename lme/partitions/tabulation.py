@@ -6,6 +6,7 @@ cross-products are added up.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lme.engine.accumulation import Block, stacked, triangles_of, triangular
+from lme.errors import LMEWarning
 from lme.partitions.encoding import Encoded, Encoder
 from lme.partitions.fingerprints import Fingerprint, fingerprint
 
@@ -81,8 +83,8 @@ class Tabulation:
     ----------
     triangles : list of arrays
         Triangular factors of [X z] and of each random term, weighted.
-    plain : (p, p) array
-        Triangular factor of X without weights.
+    plain : list of arrays
+        Triangular factors of X and of each random term without weights.
     columns : Columns
     keys : (c,) int64
         Combinations of levels of the predictors that occur, see `cell_keys`.
@@ -91,15 +93,19 @@ class Tabulation:
     probe : tuple of Probe
         One of each partition.
     fingerprint : Fingerprint
+    said : tuple of LMEWarning
+        What the family has to say of the responses, in the first partition where it
+        has.
     """
 
     triangles: list[Array]
-    plain: Array
+    plain: list[Array]
     columns: Columns
     keys: NDArray[np.int64]
     frequencies: Array
     probe: tuple[Probe, ...]
     fingerprint: Fingerprint
+    said: tuple[LMEWarning, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,9 +138,12 @@ class Tabulator:
         if sizes and np.prod([float(size) for size in sizes]) <= _CELLS:
             keys, frequencies = summed(cell_keys(found, sizes), _frequency(found))
         triangles = triangles_of(found.block)
+        plain = [triangles[0][:-1, :-1], *triangles[1:]]
+        if found.block.root is not None:
+            plain = [triangular(each) for each in (X, *found.block.values)]
         return Tabulation(
             triangles,
-            triangles[0][:-1, :-1] if found.block.root is None else triangular(X),
+            plain,
             Columns(
                 m,
                 mean,
@@ -145,7 +154,18 @@ class Tabulator:
             frequencies,
             (self._probe(found, number),),
             fingerprint(found.response.y, found.weights),
+            self._checked(found),
         )
+
+    def _checked(self, found: Encoded) -> tuple[LMEWarning, ...]:
+        """Let the family refuse the responses; its warnings."""
+        family = self.encoder.request.family
+        if family is None:
+            return ()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            family.check_response(found.response.y, found.weights)
+        return tuple(w.message for w in caught if isinstance(w.message, LMEWarning))
 
     def _probe(self, found: Encoded, number: int) -> Probe:
         step = -(-self.rows // PROBE)
@@ -207,12 +227,13 @@ def merged_tabulation(a: Tabulation, b: Tabulation) -> Tabulation:
     )
     return Tabulation(
         stacked(a.triangles, b.triangles),
-        triangular(np.vstack([a.plain, b.plain])),
+        stacked(a.plain, b.plain),
         a.columns + b.columns,
         keys,
         frequencies,
         a.probe + b.probe,
         a.fingerprint + b.fingerprint,
+        a.said or b.said,
     )
 
 
