@@ -14,6 +14,8 @@ from lme.errors import DataTypeError, DataWarning
 Coded: TypeAlias = tuple[NDArray[np.intp], tuple[str, ...]]
 """The 0-based level of each row, -1 where missing, and the labels of the levels."""
 
+_OLD_PANDAS = int(pd.__version__.partition(".")[0]) < 3
+
 
 def format_number(x: float | int) -> str:
     """R's text of a number: 15 significant digits, scientific when shorter.
@@ -205,12 +207,20 @@ def _hashed(x: NDArray[Any]) -> Coded:
             uniques = uniques[:-1]
             codes[codes == len(uniques)] = -1
         return codes.astype(np.intp, copy=False), tuple(map(label, uniques.tolist()))
-    codes, uniques = pd.factorize(x)
+    codes, uniques = _factorized(x)
     order = np.argsort(uniques, kind="stable")
     rank = np.empty(len(order) + 1, dtype=np.intp)
     rank[order] = np.arange(len(order))
     rank[-1] = -1
     return rank[codes], tuple(map(label, np.asarray(uniques)[order].tolist()))
+
+
+def _factorized(x: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    if x.dtype != object or not _OLD_PANDAS:
+        return pd.factorize(x)
+    # pandas 2 takes texts for equal that agree up to a NUL or half a letter.
+    uniques = x[~(pd.Series(x).duplicated() | pd.isna(x)).to_numpy()]
+    return pd.Index(uniques, dtype=object).get_indexer(x), uniques
 
 
 def _merged(codes: NDArray[np.intp], levels: tuple[str, ...]) -> Coded:
