@@ -261,6 +261,8 @@ class Laplace:
             raise ValueError("No factorization yet.")
         XWX, ZWX = modes.rows.fixed_products(observed=False)
         XVX = XWX.copy()
+        if not XVX.size:
+            return XVX
         for D, s in zip(ZWX, kernel.solve(ZWX), strict=True):
             XVX -= by_rows(D).T @ by_rows(s)
         return XVX

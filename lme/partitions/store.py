@@ -115,13 +115,7 @@ class Arrays:
 
 
 def saved(file: Path, arrays: Named) -> Arrays:
-    """Write arrays to a file.
-
-    Raises
-    ------
-    DataError
-        If there is no room.
-    """
+    """Write arrays to a file; DataError without room for it."""
     places = {}
     try:
         with file.open("wb") as out:
@@ -131,12 +125,24 @@ def saved(file: Path, arrays: Named) -> Arrays:
                 places[name] = values.dtype, values.shape, out.tell()
                 out.write(np.ascontiguousarray(values).data)
     except OSError as error:
-        raise DataError(
-            f"The encoded rows cannot be written to {str(file)!r}: {error.strerror}.",
-            "Expected room for all columns of the model, 8 bytes a number.",
-            "Set the environment variable TMPDIR to a folder with room.",
-        ) from error
+        raise _no_room(error) from error
     return Arrays(file, places)
+
+
+def _folder() -> Path:
+    """A new temporary folder."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="lme-"))
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> DataError:
+    return DataError(
+        f"The encoded rows cannot be written to a temporary folder: {error}.",
+        "Expected room for all columns of the model, 8 bytes a number.",
+        "Set the environment variable TMPDIR to a folder with room.",
+    )
 
 
 def _remove(folder: Path, process: int) -> None:
@@ -168,7 +174,7 @@ class Files:
     """
 
     def __init__(self, levels: tuple[int, ...]) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="lme-"))
+        self._folder = _folder()
         weakref.finalize(self, _remove, self._folder, os.getpid())
         self.levels = levels
         self.pieces: list[Arrays] = []
