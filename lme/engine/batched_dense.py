@@ -294,7 +294,7 @@ def load_dense(
     """
     parts = []
     for factor in problem.factors:
-        Zy = np.stack([Zt @ residual for Zt in factor.transposed], axis=1)
+        Zy = factor.gather(residual)
         parts.append(Zy.reshape(-1, residual.shape[1]))
     return Dense(
         design,

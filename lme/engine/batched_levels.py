@@ -282,8 +282,7 @@ def load(
     """
     levels, p, px = found.ZX.shape
     replicates = residual.shape[1]
-    Zy = np.stack([Zt @ residual for Zt in problem.factors[0].transposed], axis=1)
-    Zy = Zy[found.order]
+    Zy = problem.factors[0].gather(residual)[found.order]
     outer = Zy[:, :, None] * Zy[:, None, :]
     if len(found.starts) < levels:
         outer = np.add.reduceat(outer, found.starts, axis=0)

@@ -150,25 +150,6 @@ def _observed(
     return unique // second.levels, unique % second.levels, index
 
 
-#: Numbers below which the set-up of a sparse matrix takes longer than sums by column.
-_FEW = 20_000
-
-
-def project(factor: Factor, dense: Array) -> Array:
-    """``Z_f' D`` for dense columns D (n, r), shape (l, p, r)."""
-    p = factor.values.shape[1]
-    out = np.empty((factor.levels, p, dense.shape[1]))
-    if dense.shape[1] <= 2 or dense.size <= _FEW:
-        for a in range(p):
-            for r, column in enumerate(dense.T):
-                product = factor.values[:, a] * column
-                out[:, a, r] = np.bincount(factor.codes, product, factor.levels)
-        return out
-    for a, Zt in enumerate(factor.transposed):
-        out[:, a, :] = np.asarray(Zt @ dense)
-    return out
-
-
 @dataclass(frozen=True)
 class Pattern:
     """Which levels occur together, and in which rows: fixed for a model.
@@ -219,7 +200,7 @@ class Pattern:
                 for left, light in zip(heavy, self.factors, strict=True)
             ),
             pairs=pairs,
-            dense=tuple(project(factor, right) for factor in self.factors),
+            dense=tuple(factor.gather(right) for factor in self.factors),
             gram=dense.T @ right,
             known=relations(self.factors),
         )

@@ -20,7 +20,6 @@ from lme.engine.crossproducts import (
     CrossProducts,
     cross_products,
     multiply,
-    project,
 )
 from lme.engine.decompositions import orthonormal
 from lme.engine.information import average_information
@@ -170,7 +169,7 @@ def with_response(problem: Problem, y: Array) -> Problem:
     dense = []
     for factor, block in zip(problem.factors, old.dense, strict=True):
         new = block.copy()
-        new[:, :, -1:] = project(factor, residual[:, None])
+        new[:, :, -1:] = factor.gather(residual[:, None])
         dense.append(new)
     gram = old.gram.copy()
     gram[:-1, -1] = gram[-1, :-1] = problem.basis.T @ residual

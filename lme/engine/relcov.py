@@ -58,6 +58,10 @@ class Term:
     place: NDArray[np.intp] | None = None
 
 
+#: Up to so many columns, and numbers in all, ``Z'x`` is summed column by column.
+_FEW_COLUMNS, _FEW = 20, 20_000
+
+
 @dataclass(frozen=True)
 class Factor:
     """A grouping factor with the columns of all its terms.
@@ -88,6 +92,24 @@ class Factor:
             ).T.tocsr()
             for a in range(p)
         ]
+
+    def gather(self, x: Array) -> Array:
+        """``Z'x``: (l, p) for x (n,), (l, p, r) for x (n, r)."""
+        p = self.values.shape[1]
+        out = np.empty((self.levels, p, *x.shape[1:]))
+        # Few sums by column take less time than the set-up of a sparse matrix.
+        count = x[:1].size
+        if count > 2 and (count > _FEW_COLUMNS or x.size > _FEW):
+            for a, Zt in enumerate(self.transposed):
+                out[:, a] = np.asarray(Zt @ x)
+            return out
+        columns = [x] if x.ndim == 1 else list(x.T)
+        sums = out.reshape(self.levels, p, len(columns))
+        for a in range(p):
+            for r, column in enumerate(columns):
+                product = self.values[:, a] * column
+                sums[:, a, r] = np.bincount(self.codes, product, self.levels)
+        return out
 
 
 def spread(known: Known | None, x: Array) -> Array:

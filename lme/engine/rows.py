@@ -172,10 +172,7 @@ class Problem:
 
     def gather(self, x: Array) -> list[Array]:
         """``Z'x`` per factor: (l, p) for x (n,), (l, p, r) for x (n, r)."""
-        return [
-            np.stack([Zt @ x for Zt in factor.transposed], axis=1)
-            for factor in self.factors
-        ]
+        return [factor.gather(x) for factor in self.factors]
 
     def at(self, gamma: Array, b: Sequence[Array], extra: float, order: int) -> RowSums:
         """The rows at coefficients (on the basis) and random effects.

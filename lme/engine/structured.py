@@ -21,7 +21,6 @@ from lme.engine.crossproducts import (
     Pattern,
     cross_products,
     pattern,
-    project,
 )
 from lme.engine.decompositions import orthonormal
 from lme.engine.information import directions
@@ -320,7 +319,7 @@ class StructuredCriterion:
             for factor, c in zip(problem.factors, columns, strict=True)
         )
         every = np.concatenate([rows.white_residual @ T[:, :m], score])
-        ZT = [project(factor, T) for factor in problem.factors]
+        ZT = [factor.gather(T) for factor in problem.factors]
         solved = self.kernel.solve(ZT)
         information = T.T @ T
         XV = problem.basis.T @ T

@@ -96,10 +96,7 @@ def _scores(
     """``Z'V^-1 (y - X beta)`` by factor, (l, p, R), and r2 (R,)."""
     problem: Problem = criterion.problem
     p = problem.p
-    Zy = [
-        np.stack([Zt @ residuals for Zt in factor.transposed], axis=1)
-        for factor in problem.factors
-    ]
+    Zy = [factor.gather(residuals) for factor in problem.factors]
     ZX = [dense[:, :, :p] for dense in problem.cross.dense]
     solved = criterion.kernel.solve(Zy)
     r2 = np.einsum("nr,nr->r", residuals, residuals)

@@ -134,7 +134,7 @@ def _correction(fit: Fit) -> float:
         if not free[direction.parameter]:
             continue
         factor = fit.problem.factors[direction.factor]
-        sums = np.stack([Zt @ Py for Zt in factor.transposed], axis=1)
+        sums = factor.gather(Py)
         moved = spread(direction.known, sums @ direction.change)
         effect = np.einsum("np,np->n", factor.values, moved[factor.codes])
         columns[:, place[direction.parameter]] += effect

@@ -62,10 +62,7 @@ class Held:
     def precise(self, columns: Array) -> Array:
         """``V^-1 D`` for D (n, r)."""
         factors = self.problem.factors
-        gathered = [
-            np.stack([np.asarray(Zt @ columns) for Zt in factor.transposed], axis=1)
-            for factor in factors
-        ]
+        gathered = [factor.gather(columns) for factor in factors]
         out = columns.copy()
         for factor, modes in zip(factors, self.kernel.solve(gathered), strict=True):
             for a in range(modes.shape[1]):
