@@ -237,8 +237,7 @@ def one_replicate(study: Study, res: Any, eta: Any, rng: Any, tally: Tally) -> N
                 if tests is not None
                 else res.pvalues.iloc[i]
             )
-            test = "F" if tests is not None and ddf != "z" else "Wald"
-            tally.add(f"size for {name}", f"{test}, {method}", 1 - LEVEL, p < 1 - LEVEL)
+            tally.add(f"size for {name}", method, 1 - LEVEL, p < 1 - LEVEL)
     if not study.family:
         fresh = study.draw(rng, eta)
         for ddf in ("z", "satterthwaite"):

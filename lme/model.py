@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lme.errors import OptionError
+from lme.errors import OptionError, near
 from lme.fit import Fit, fit_lmm
 from lme.formula.arrays import design_from_arrays
 from lme.formula.design import Design
@@ -178,6 +179,7 @@ class LMM(MixedModel):
         verbose: int = 0,
         cov_type: str = "nonrobust",
         cov_kwds: Mapping[str, Any] | None = None,
+        **unknown: Any,
     ) -> LMMResultsWrapper:
         """Estimate the model.
 
@@ -209,6 +211,8 @@ class LMM(MixedModel):
             clusters; see `LMMResults.get_robustcov_results`.
         cov_kwds : mapping, optional
             Its arguments, such as ``{"groups": "school", "type": "CR2"}``.
+        **unknown
+            Refused, with the reason or a near spelling.
 
         Returns
         -------
@@ -222,6 +226,8 @@ class LMM(MixedModel):
         ConvergenceWarning
             If the search stopped early, or the optimum is not unique.
         """
+        if unknown:
+            raise _unknown_option(next(iter(unknown)))
         wishes = robust_options(cov_type, cov_kwds, ("nonrobust",))
         with self._quiet_rank():
             record = fit_lmm(
@@ -256,6 +262,19 @@ def _truth(name: str, value: Any) -> bool:
             f"{name}={value!r} is not a truth value.", "It must be True or False."
         )
     return bool(value)
+
+
+def _unknown_option(name: str) -> OptionError:
+    """What to say of an argument of `LMM.fit` that there is not."""
+    options = [key for key in signature(LMM.fit).parameters if key != "self"][:-1]
+    remedy = near(name, options)
+    if name == "nAGQ":
+        remedy = "A linear model needs no quadrature; others are fitted by glmer."
+    return OptionError(
+        f"fit has no option {name!r} for a linear model.",
+        f"Its options are {', '.join(options)}.",
+        remedy,
+    )
 
 
 def lmer(

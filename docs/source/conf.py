@@ -24,6 +24,7 @@ extensions = [
     "drawn_figures",
     "lenient_names",
     "mathml",
+    "validated",
 ]
 autosummary_generate = False
 autodoc_typehints = "none"

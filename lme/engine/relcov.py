@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import lapack
 
 from lme.covariance import Structure
 from lme.covariance.held import Held
 from lme.covariance.known import Known
+from lme.engine.bases import internal_basis
 
 Array = NDArray[np.float64]
 
@@ -321,35 +321,6 @@ def lower_factor(matrix: Array) -> tuple[Array, Array]:
     return L, np.asarray(rotation, dtype=np.float64)
 
 
-def _basis(values: Array, structure: Structure) -> tuple[Array, Array, Array]:
-    """Columns in the internal basis ``V T``, T (p, p) and its inverse."""
-    n, p = values.shape
-    scale = np.sqrt(np.einsum("np,np->p", values, values) / max(n, 1))
-    scale = np.where(scale > 0, scale, 1.0)
-    if structure.basis == "triangular" and p > 1:
-        # The intercept first, a slope after what it shares with the intercept: a
-        # covariate is centred, and a lost variance is one of its own column.
-        gram = (values.T @ values / n) / np.outer(scale, scale)
-        L, info = lapack.dpotrf(gram, lower=1, clean=1)
-        if info == 0 and L.diagonal().min() > 0.03:
-            inverse = L.T * scale
-            T = np.asarray(np.linalg.inv(inverse), dtype=np.float64)
-            return values @ T, T, inverse
-        # Cross-products square the condition: a year is nearly an intercept.
-        Q, R = np.linalg.qr(values / scale)
-        size = np.abs(R.diagonal())
-        if size.min() > 1e-11 * size.max():
-            sign = np.where(R.diagonal() < 0.0, -1.0, 1.0) * np.sqrt(n)
-            inverse = R / sign[:, None] * scale
-            T = np.asarray(np.linalg.inv(inverse), dtype=np.float64)
-            return Q * sign, T, inverse
-    if structure.basis == "none":
-        return values, np.eye(p), np.eye(p)
-    if structure.basis == "scalar":
-        scale = np.full(p, np.sqrt(np.mean(scale**2)))
-    return values / scale, np.diag(1.0 / scale), np.diag(scale)
-
-
 def assemble(
     terms: Sequence[Term], sqrt_weights: Array | None
 ) -> tuple[tuple[Factor, ...], Template]:
@@ -381,7 +352,7 @@ def assemble(
         if f == len(columns):
             columns.append([])
             shapes.append((term.codes, term.levels, term.known))
-        inner, basis, inverse = _basis(values, term.structure)
+        inner, basis, inverse = internal_basis(values, term.structure)
         start = sum(block.shape[1] for block in columns[f])
         p = values.shape[1]
         columns[f].append(inner)

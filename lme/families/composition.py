@@ -50,7 +50,7 @@ def log_mean(link: Link, eta: Array, limit: float = LIMIT, order: int = 2) -> Sc
     Parameters
     ----------
     link : Link
-        The log or a power link.
+        The log and power links in closed form, others by their derivatives.
     eta : ndarray, shape (n,)
         Linear predictor.
     limit : float
@@ -63,7 +63,7 @@ def log_mean(link: Link, eta: Array, limit: float = LIMIT, order: int = 2) -> Sc
             return Scale(np.clip(eta, -limit, limit))
         return Scale(eta)
     if not isinstance(link, Power):
-        raise NotImplementedError(f"log mean of the link {link.name}")
+        return _log_of_any(link, eta, order)
     invalid = ~(eta > NEAREST)
     if invalid.any():
         eta = np.where(invalid, 1.0, eta)
@@ -74,6 +74,22 @@ def log_mean(link: Link, eta: Array, limit: float = LIMIT, order: int = 2) -> Sc
     first = link.exponent / eta
     second = -first / eta
     return Scale(value, first, second, -2.0 * second / eta, outside)
+
+
+def _log_of_any(link: Link, eta: Array, order: int) -> Scale:
+    """`log_mean` by the derivatives of a link that a user has written."""
+    invalid = ~link.valid_eta(eta)
+    mean = link.mean(np.where(invalid, 1.0, eta))
+    invalid |= ~(mean > 0)
+    outside = invalid if invalid.any() else None
+    if outside is not None:
+        eta, mean = np.where(invalid, 1.0, eta), np.where(invalid, 1.0, mean)
+    if order == 0:
+        return Scale(np.log(mean), invalid=outside)
+    r1, r2, r3 = (d(eta) / mean for d in (link.first, link.second, link.third))
+    second = r2 - r1 * r1
+    third = r3 - 3.0 * r1 * second - r1**3
+    return Scale(np.log(mean), r1, second, third, outside)
 
 
 def mean_scale(link: Link, eta: Array, limit: float = LIMIT, order: int = 2) -> Scale:
