@@ -55,6 +55,18 @@ def test_partitions_on_workers(client, frame):
     assert not client.futures
 
 
+def test_generalized_partitions_on_workers(client, frame):
+    data = frame.assign(z=(frame["y"] > 0.0).astype(int))
+    formula = "z ~ x + f + (1 | g)"
+    expected = lme.glmer(formula, data, family="binomial").fit()
+    lazy = dd.from_pandas(data, npartitions=6)
+    found = lme.glmer(formula, lazy, family="binomial").fit()
+    assert found.objective == pytest.approx(expected.objective, rel=1e-10)
+    np.testing.assert_allclose(found.params, expected.params, rtol=1e-7)
+    np.testing.assert_allclose(found.bse, expected.bse, rtol=1e-6)
+    assert not client.futures
+
+
 def test_contexts_of_joblib(client, frame):
     res = lme.lmer("y ~ x + (1 | g)", frame).fit()
     drawn = res.bootstrap(60, seed=2, progress=False)

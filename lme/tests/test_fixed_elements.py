@@ -1,0 +1,111 @@
+"""Elements of theta held at values, and starts by natural names."""
+
+import numpy as np
+import pytest
+
+import lme
+from lme.errors import OptionError
+
+NAMES = ["Subject.(Intercept)", "Subject.Days.(Intercept)", "Subject.Days"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    data = lme.datasets.load("sleepstudy")
+    return lme.lmer("Reaction ~ Days + (Days | Subject)", data)
+
+
+def test_an_element_of_zero_is_the_smaller_model(model):
+    held = model.fit(fix={"theta": {NAMES[1]: 0.0}})
+    data = lme.datasets.load("sleepstudy")
+    smaller = lme.lmer("Reaction ~ Days + (Days || Subject)", data).fit()
+    assert held.objective == pytest.approx(smaller.objective, rel=1e-12)
+    assert held.npar == smaller.npar == 5
+    np.testing.assert_allclose(held.params, smaller.params, rtol=1e-7)
+    np.testing.assert_allclose(held.bse, smaller.bse, rtol=1e-6)
+
+
+def test_the_others_are_estimated_around_it(model):
+    """The held objective is the profile of the free one: never below its minimum."""
+    full = model.fit()
+    at = [full.theta[NAMES[2]] + step for step in (-0.05, 0.0, 0.05)]
+    ends = [model.fit(fix={"theta": {NAMES[2]: value}}) for value in at]
+    values = [end.objective - full.objective for end in ends]
+    assert values[1] == pytest.approx(0.0, abs=1e-8)
+    assert values[0] > 1e-3
+    assert values[2] > 1e-3
+    for end, value in zip(ends, at, strict=True):
+        assert end.theta[NAMES[2]] == value
+
+
+def test_all_held_is_an_evaluation(model):
+    theta = dict(zip(NAMES, [0.92, 0.0, 0.2], strict=True))
+    held = model.fit(fix={"theta": theta})
+    assert held.npar == 3
+    np.testing.assert_allclose(held.theta, [0.92, 0.0, 0.2], rtol=1e-15)
+    y = model.endog
+    X = model.exog
+    Z, Lambda = held.getME("Z"), held.getME("Lambda")
+    ZL = (Z @ Lambda).toarray()
+    V = ZL @ ZL.T + np.eye(len(y))
+    Vi = np.linalg.inv(V)
+    beta = np.linalg.solve(X.T @ Vi @ X, X.T @ Vi @ y)
+    np.testing.assert_allclose(held.params, beta, rtol=1e-9)
+    e = y - X @ beta
+    df = len(y) - 2
+    dense = (
+        np.linalg.slogdet(V)[1]
+        + np.linalg.slogdet(X.T @ Vi @ X)[1]
+        + df * (1.0 + np.log(2.0 * np.pi * (e @ Vi @ e) / df))
+    )
+    assert held.objective == pytest.approx(dense, rel=1e-11)
+
+
+def test_comparison_counts_what_is_free(model):
+    held = model.fit(reml=False, fix={"theta": {NAMES[2]: 0.2}})
+    table = lme.anova(held, model.fit(reml=False))
+    assert list(table["npar"]) == [5, 6]
+    assert table["Df"].iloc[1] == 1
+
+
+def test_generalized():
+    data = lme.datasets.load("cbpp")
+    formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    free = lme.glmer(formula, data, family="binomial")
+    full = free.fit()
+    name, value = full.theta.index[0], full.theta.iloc[0]
+    held = free.fit(fix={"theta": {name: value}})
+    assert held.objective == pytest.approx(full.objective, rel=1e-10)
+    assert held.npar == full.npar - 1
+    none = free.fit(fix={"theta": {name: 0.0}})
+    assert none.objective > full.objective + 1.0
+
+
+@pytest.mark.parametrize(
+    ("fix", "text"),
+    [
+        ({"theta": {"Subject.Dayz": 0.0}}, "no element.*Did you mean"),
+        ({"theta": {"Subject.Days": -1.0}}, "is -1"),
+        ({"theta": {"Subject.Days": float("nan")}}, "is nan"),
+        ({"theta": {"Subject.Days": "x"}}, "no element 'x'"),
+        ({"thetas": {}}, "Did you mean 'theta'"),
+        (3, "Expected a mapping"),
+    ],
+)
+def test_bad_wishes(model, fix, text):
+    with pytest.raises(OptionError, match=text):
+        model.fit(fix=fix)
+
+
+def test_start_by_names(model):
+    full = model.fit()
+    start = {"theta": dict(zip(NAMES, full.theta, strict=True))}
+    again = model.fit(start=start)
+    assert again.objective == pytest.approx(full.objective, rel=1e-12)
+    assert again.convergence.evaluations <= full.convergence.evaluations
+
+
+@pytest.mark.parametrize("theta", [[1.0, 0.0], [1.0, 0.0, np.nan]])
+def test_bad_starts(model, theta):
+    with pytest.raises(OptionError, match="3 covariance parameters"):
+        model.fit(start={"theta": theta})
