@@ -163,7 +163,7 @@ def _read(name: str, kind: str, given: Any) -> tuple[Any, tuple[str, ...] | None
         raise DataTypeError(
             f"The {kind} of {name!r} is a mapping.",
             "Expected a DataFrame, an array, or a Precision.",
-            "Write lme.Precision(matrix, levels=...).",
+            "Write lme.relatedness.Precision(matrix, levels=...).",
         )
     if hasattr(given, "index") and hasattr(given, "columns"):
         own = tuple(given.index)
