@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.convergence import Verdict, judge
-from lme.engine import pirls
+from lme.engine import rows
 from lme.engine.laplace import Evaluation, Laplace, differenced_hessian
 from lme.engine.quadrature import criterion_of
 from lme.engine.rows import RowSums, modes_by_factor
@@ -56,7 +56,7 @@ class GLMMFit:
 
     Attributes
     ----------
-    problem : pirls.Problem
+    problem : rows.Problem
     family : Family
     nAGQ : int
         0 for coefficients from PIRLS, 1 Laplace, more for quadrature.
@@ -90,7 +90,7 @@ class GLMMFit:
     """
 
     design: Design
-    problem: pirls.Problem
+    problem: rows.Problem
     family: Family
     nAGQ: int  # noqa: N815  (lme4's name)
     laplace: str
@@ -242,12 +242,12 @@ def fit_glmm(
 
 def _problem(
     design: Design, family: Family, rank: str
-) -> tuple[pirls.Problem, NDArray[np.intp], list[LMEWarning]]:
+) -> tuple[rows.Problem, NDArray[np.intp], list[LMEWarning]]:
     if isinstance(design, PartitionedDesign):
         return piecewise_problem(design, family, rank)
     X, kept, notes = keep_columns(design, rank)
     terms, more = engine_terms(design), (design.weights, design.offset)
-    return pirls.build(design.y, X, terms, family, *more), kept, notes
+    return rows.build(design.y, X, terms, family, *more), kept, notes
 
 
 def refit(fit: GLMMFit, y: Array) -> GLMMFit:
@@ -269,7 +269,7 @@ def refit(fit: GLMMFit, y: Array) -> GLMMFit:
 
 def _fit(
     design: Design,
-    problem: pirls.Problem,
+    problem: rows.Problem,
     kept: NDArray[np.intp],
     nAGQ: int,
     observed: bool,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from lme.errors import FormulaWarning, OptionError, near
+from lme.errors import FormulaWarning
 from lme.families import Binomial, resolve
 from lme.families.generalized import generalized_family, is_linear
 from lme.formula.arrays import design_from_arrays
@@ -25,7 +24,13 @@ from lme.model import LMM
 from lme.partitions.design import design_of, said_of
 from lme.relatedness import relate
 from lme.results import GLMMResults, GLMMResultsWrapper
+from lme.signatures import unknown_option
 from lme.specification import DESIGN_OPTIONS, MixedModel
+
+#: Options of other models, and why there is none here.
+_ELSEWHERE = {
+    "kernel": "One method serves all generalized models; leave kernel= out.",
+}
 
 
 class GLMM(MixedModel):
@@ -255,7 +260,9 @@ class GLMM(MixedModel):
             If the search stopped early, the optimum is not unique, or on separation.
         """
         if unknown:
-            raise _unknown_option(next(iter(unknown)))
+            raise unknown_option(
+                GLMM.fit, next(iter(unknown)), "generalized", _ELSEWHERE
+            )
         wishes = robust_options(cov_type, cov_kwds, COV_TYPES)
         wanted = cov_type if wishes is None else "hessian"
         with self._quiet_rank():
@@ -282,19 +289,6 @@ class GLMM(MixedModel):
     def with_response(self, record: GLMMFit, cov_type: str) -> GLMMResultsWrapper:
         """Results of a refit to another response, with a model that holds it."""
         return self._with_design(record.design)._results(record, cov_type)
-
-
-def _unknown_option(name: str) -> OptionError:
-    """What to say of an argument of `GLMM.fit` that there is not."""
-    options = [key for key in signature(GLMM.fit).parameters if key != "self"][:-1]
-    remedy = near(name, options)
-    if name == "kernel":
-        remedy = "One method serves all generalized models; leave kernel= out."
-    return OptionError(
-        f"fit has no option {name!r} for a generalized model.",
-        f"Its options are {', '.join(options)}.",
-        remedy,
-    )
 
 
 def glmer(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lme.errors import OptionError, near
+from lme.errors import OptionError
 from lme.fit import Fit, fit_lmm
 from lme.formula.arrays import design_from_arrays
 from lme.formula.design import Design
@@ -18,7 +17,11 @@ from lme.partitions.design import design_of
 from lme.preparation import check_sigma
 from lme.relatedness import relate
 from lme.results import LMMResults, LMMResultsWrapper
+from lme.signatures import unknown_option
 from lme.specification import DESIGN_OPTIONS, MixedModel
+
+#: Options of other models, and why there is none here.
+_ELSEWHERE = {"nAGQ": "A linear model needs no quadrature; others are fitted by glmer."}
 
 
 class LMM(MixedModel):
@@ -227,7 +230,7 @@ class LMM(MixedModel):
             If the search stopped early, or the optimum is not unique.
         """
         if unknown:
-            raise _unknown_option(next(iter(unknown)))
+            raise unknown_option(LMM.fit, next(iter(unknown)), "linear", _ELSEWHERE)
         wishes = robust_options(cov_type, cov_kwds, ("nonrobust",))
         with self._quiet_rank():
             record = fit_lmm(
@@ -262,19 +265,6 @@ def _truth(name: str, value: Any) -> bool:
             f"{name}={value!r} is not a truth value.", "It must be True or False."
         )
     return bool(value)
-
-
-def _unknown_option(name: str) -> OptionError:
-    """What to say of an argument of `LMM.fit` that there is not."""
-    options = [key for key in signature(LMM.fit).parameters if key != "self"][:-1]
-    remedy = near(name, options)
-    if name == "nAGQ":
-        remedy = "A linear model needs no quadrature; others are fitted by glmer."
-    return OptionError(
-        f"fit has no option {name!r} for a linear model.",
-        f"Its options are {', '.join(options)}.",
-        remedy,
-    )
 
 
 def lmer(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lme.convergence import boundary_directions
 from lme.covariance import STRUCTURES
-from lme.engine import pirls
+from lme.engine import rows
 from lme.engine.decompositions import find_dependent_columns
 from lme.engine.pirls import Modes
 from lme.engine.relcov import Template, Term, colour, lower_factor
@@ -350,7 +350,7 @@ def polish(criterion: Evaluator, at: Point, hessian: Array) -> Point:
     return trial if trial.value <= at.value + noise else at
 
 
-def separation(problem: pirls.Problem, modes: Modes | None) -> str:
+def separation(problem: rows.Problem, modes: Modes | None) -> str:
     """A sentence when fitted probabilities run off to zero or one, else empty.
 
     A coefficient that is well determined can predict 0 or 1 far out; one that

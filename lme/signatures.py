@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lme.errors import OptionTypeError
+from lme.errors import OptionError, OptionTypeError, near
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -99,6 +99,34 @@ def checked(function: Function) -> Function:
         return function(*args, **kwargs)
 
     return door  # type: ignore[return-value]
+
+
+def unknown_option(
+    function: Callable[..., Any],
+    name: str,
+    model: str,
+    remedies: Mapping[str, str],
+) -> OptionError:
+    """What to say of an argument that a method named ``fit`` does not have.
+
+    Parameters
+    ----------
+    function : callable
+        The method; its options are its named arguments.
+    name : str
+    model : str
+        What it fits.
+    remedies : mapping
+        What to do instead, for names that belong to another method.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    named = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+    options = [each for each in named if each != "self"]
+    return OptionError(
+        f"fit has no option {name!r} for a {model} model.",
+        f"Its options are {', '.join(options)}.",
+        remedies.get(name) or near(name, options),
+    )
 
 
 def _classes(names: Mapping[str, Any]) -> dict[str, Rule]:

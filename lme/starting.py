@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.engine import lmm, moments, pirls
+from lme.engine import lmm, moments, rows
 from lme.engine.crossproducts import CrossProducts
 from lme.engine.laplace import Laplace
 from lme.engine.pirls import Modes, Pirls
@@ -142,7 +142,7 @@ def _neighbours(template: Template, theta: Array, correlation: float) -> Array:
     return start
 
 
-def generalized_moments(problem: pirls.Problem) -> tuple[Array, Array]:
+def generalized_moments(problem: rows.Problem) -> tuple[Array, Array]:
     """Coefficients without random effects, and theta by moments of the residuals."""
     template, solver = problem.template, Pirls(problem)
     zeros = [np.zeros((f.levels, f.values.shape[1])) for f in problem.factors]
@@ -162,7 +162,7 @@ def generalized_moments(problem: pirls.Problem) -> tuple[Array, Array]:
     return modes.gamma, theta * np.sqrt(sigma2)
 
 
-def _first_guess(problem: pirls.Problem, level: bool = False) -> Array:
+def _first_guess(problem: rows.Problem, level: bool = False) -> Array:
     """Coefficients near the responses on the link scale, or near their mean alone.
 
     One mean for all rows is in the range of every link.
@@ -209,13 +209,13 @@ def _identity(template: Template) -> Array:
 
 
 def generalized_start(
-    problem: pirls.Problem, given: Start | None
+    problem: rows.Problem, given: Start | None
 ) -> tuple[Array, Array]:
     """Start of coefficients (basis) and theta (internal) with the user's wishes.
 
     Parameters
     ----------
-    problem : pirls.Problem
+    problem : rows.Problem
     given : Start or None
     """
     gamma, theta = generalized_moments(problem)
@@ -229,7 +229,7 @@ def generalized_start(
     return gamma, template.internal(elements)
 
 
-def extra_start(problem: pirls.Problem, given: Start | None) -> float:
+def extra_start(problem: rows.Problem, given: Start | None) -> float:
     """Logarithm of the dispersion or of the theta of a negative binomial."""
     if given is not None and given.sigma is not None:
         return 2.0 * float(np.log(given.sigma))
@@ -258,7 +258,7 @@ def feasible(criterion: Laplace, psi: Array, offset: int) -> Array:
     return psi
 
 
-def further_start(problem: pirls.Problem, at: Point, offset: int) -> Array | None:
+def further_start(problem: rows.Problem, at: Point, offset: int) -> Array | None:
     """A second start where the groups of a binary response are nearly all 0 or 1.
 
     Their modes are held by the prior alone, and the approximation can have another
@@ -283,7 +283,7 @@ def further_start(problem: pirls.Problem, at: Point, offset: int) -> Array | Non
     return out
 
 
-def check_quadrature(nAGQ: Any, laplace: str, problem: pirls.Problem) -> None:
+def check_quadrature(nAGQ: Any, laplace: str, problem: rows.Problem) -> None:
     """Refuse impossible numbers of nodes and unknown kinds of the approximation."""
     if not isinstance(nAGQ, (int, np.integer)) or isinstance(nAGQ, bool) or nAGQ < 0:
         raise OptionError(

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from lme.engine.crossproducts import CrossProducts, Pairs, cross_products, relations
+from lme.engine.crossproducts import CrossProducts, Pairs, cross_products, of_factors
 from lme.engine.relcov import Factor, Template, Term, assemble
 from lme.engine.summed import SummedProblem, Totals
 
@@ -314,15 +314,7 @@ class CrossSum:
                 total.blocks,
                 (first, second),
             )
-        return CrossProducts(
-            levels=tuple(f.levels for f in factors),
-            widths=tuple(f.values.shape[1] for f in factors),
-            diagonal=tuple(self._diagonal),
-            pairs=pairs,
-            dense=tuple(self._dense),
-            gram=self._gram,
-            known=relations(factors),
-        )
+        return of_factors(factors, self._diagonal, pairs, self._dense, self._gram)
 
     def problem(self) -> SummedProblem:
         """The linear mixed model of all blocks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.engine import pirls
+from lme.engine import rows
 from lme.engine.batched_search import Batch, Ends, Values
 from lme.engine.lmm import Problem
 from lme.engine.relcov import Slot, Template
@@ -27,7 +27,7 @@ def diagonals(template: Template) -> Flags:
     return out
 
 
-def lifted(problem: Problem | pirls.Problem, theta: Array) -> Array:
+def lifted(problem: Problem | rows.Problem, theta: Array) -> Array:
     """Starts (..., k) away from zero, where the criterion is stationary.
 
     A diagonal element near zero is raised to what the mean of one level could show.

@@ -192,17 +192,15 @@ class Pattern:
             first, second = heavy[f], self.factors[g]
             blocks = _products(index, rows.size, first.values, second.values)
             pairs[f, g] = Pairs(rows, cols, blocks, (first.levels, second.levels))
-        return CrossProducts(
-            levels=tuple(factor.levels for factor in self.factors),
-            widths=tuple(factor.values.shape[1] for factor in self.factors),
-            diagonal=tuple(
+        return of_factors(
+            self.factors,
+            diagonal=[
                 _products(light.codes, light.levels, left.values, light.values)
                 for left, light in zip(heavy, self.factors, strict=True)
-            ),
+            ],
             pairs=pairs,
-            dense=tuple(factor.gather(right) for factor in self.factors),
+            dense=[factor.gather(right) for factor in self.factors],
             gram=dense.T @ right,
-            known=relations(self.factors),
         )
 
     def quadratic(
@@ -232,6 +230,25 @@ class Pattern:
             else:
                 h += 2.0 * np.einsum("na,nab,nb->n", left, block[index], right)
         return h
+
+
+def of_factors(
+    factors: Sequence[Factor],
+    diagonal: Sequence[Array],
+    pairs: dict[tuple[int, int], Pairs],
+    dense: Sequence[Array],
+    gram: Array,
+) -> CrossProducts:
+    """Cross-products of these factors, from their blocks; see `CrossProducts`."""
+    return CrossProducts(
+        levels=tuple(factor.levels for factor in factors),
+        widths=tuple(factor.values.shape[1] for factor in factors),
+        diagonal=tuple(diagonal),
+        pairs=pairs,
+        dense=tuple(dense),
+        gram=gram,
+        known=relations(factors),
+    )
 
 
 def relations(factors: Sequence[Factor]) -> tuple[Known | None, ...]:

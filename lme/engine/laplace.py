@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.engine.crossproducts import CrossProducts, by_rows, multiply, rows_times
-from lme.engine.pirls import Modes, Pirls, Problem
+from lme.engine.pirls import Modes, Pirls
 from lme.engine.relcov import colour, gather, spread
-from lme.engine.rows import Leverages
+from lme.engine.rows import Leverages, Problem
 
 Array = NDArray[np.float64]
 

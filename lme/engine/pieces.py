@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.engine.crossproducts import CrossProducts, Pairs, multiply, relations
+from lme.engine.crossproducts import CrossProducts, Pairs, multiply, of_factors
 from lme.engine.rows import Blocks, Leverages, Problem, RowSums
 from lme.families.base import Pointwise
 
@@ -236,12 +236,4 @@ class _Total:
             rows, cols = self.problem.pieces.pairs[f, g]
             shape = (factors[f].levels, factors[g].levels)
             pairs[f, g] = Pairs(rows, cols, blocks, shape)
-        return CrossProducts(
-            levels=tuple(f.levels for f in factors),
-            widths=tuple(f.values.shape[1] for f in factors),
-            diagonal=tuple(self._diagonal),
-            pairs=pairs,
-            dense=tuple(self._dense),
-            gram=self._gram,
-            known=relations(factors),
-        )
+        return of_factors(factors, self._diagonal, pairs, self._dense, self._gram)

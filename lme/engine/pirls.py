@@ -19,10 +19,8 @@ from lme.engine.choice import choose
 from lme.engine.crossproducts import CrossProducts, by_rows
 from lme.engine.kernel import Kernel
 from lme.engine.relcov import colour, gather
-from lme.engine.rows import Problem, RowSums, build
+from lme.engine.rows import Problem, RowSums
 from lme.families.base import Pointwise
-
-__all__ = ["Modes", "Pirls", "Problem", "build"]
 
 Array = NDArray[np.float64]
 

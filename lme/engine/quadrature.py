@@ -16,7 +16,8 @@ from scipy import sparse
 from scipy.special import logsumexp
 
 from lme.engine.laplace import Evaluation, Laplace
-from lme.engine.pirls import Modes, Problem
+from lme.engine.pirls import Modes
+from lme.engine.rows import Problem
 from lme.families.base import Pointwise
 
 Array = NDArray[np.float64]

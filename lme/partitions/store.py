@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from lme.engine.accumulation import Coordinates, coordinates
+from lme.engine.accumulation import coordinates
 from lme.engine.crossproducts import Pattern, pattern
 from lme.engine.pieces import Piece, PiecewiseProblem
 from lme.engine.relcov import Factor
@@ -30,10 +30,10 @@ from lme.engine.rows import Problem
 from lme.errors import DataError, LMEWarning
 from lme.families.base import Family
 from lme.partitions.design import PartitionedDesign
-from lme.partitions.encoding import Encoder
 from lme.partitions.folding import Tower
 from lme.partitions.sources import Source
-from lme.preparation import engine_terms, keep_columns
+from lme.partitions.sums import Encoded, columns_and_key
+from lme.preparation import engine_terms
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -41,21 +41,8 @@ Named = dict[str, NDArray[Any]]
 Pair = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Packer:
-    """Encodes a partition as the arrays that PIRLS needs.
-
-    Attributes
-    ----------
-    encoder : Encoder
-    at : Coordinates
-    kept : (p,) intp
-        Independent columns of X.
-    """
-
-    encoder: Encoder
-    at: Coordinates
-    kept: Codes
+class Packer(Encoded):
+    """Encodes a partition as the arrays that PIRLS needs."""
 
     def __call__(self, frame: pd.DataFrame, number: int) -> Named | None:
         """The arrays by name; None without rows."""
@@ -318,10 +305,8 @@ def piecewise_problem(
     """
     parts, n = design.parts, design.nobs
     plain = parts.tabulation.plain
-    # The triangular factor has the lengths and angles of the columns.
-    _, kept, notes = keep_columns(replace(design, X=plain[0]), rank)
-    covariances = (id(part) for t in design.terms for part in (t.known, t.held))
-    key = (family, tuple(kept), *covariances)
+    kept, own, notes = columns_and_key(design, plain[0], rank)
+    key = (family, *own)
     if key not in parts.sums:
         bordered = np.column_stack([plain[0], np.zeros(len(plain[0]))])
         triangles = [bordered, *plain[1:]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,13 @@ from lme.partitions.design import PartitionedDesign
 from lme.partitions.encoding import Encoder
 from lme.preparation import engine_terms, keep_columns
 
+Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Adder:
-    """Makes the cross-products of a partition.
+class Encoded:
+    """What is done with the rows of a partition once they are numbers.
 
     Attributes
     ----------
@@ -40,6 +42,10 @@ class Adder:
     at: Coordinates
     kept: Codes
 
+
+class Adder(Encoded):
+    """Makes the cross-products of a partition."""
+
     def __call__(self, frame: pd.DataFrame, number: int) -> Part | None:
         """Cross-products over the levels in the partition; None without rows."""
         block = self.encoder(frame).block
@@ -47,6 +53,18 @@ class Adder:
             return None
         block = replace(block, X=np.ascontiguousarray(block.X[:, self.kept]))
         return part_of(block, self.at)
+
+
+def columns_and_key(
+    design: PartitionedDesign, R: Array, rank: str
+) -> tuple[Codes, tuple[Any, ...], list[LMEWarning]]:
+    """Columns kept, what tells a problem from others, and the warning of the others.
+
+    The triangular factor R has the lengths and angles of the columns.
+    """
+    _, kept, notes = keep_columns(replace(design, X=R), rank)
+    covariances = (id(part) for t in design.terms for part in (t.known, t.held))
+    return kept, (tuple(kept), *covariances), notes
 
 
 def summed_problem(
@@ -67,11 +85,8 @@ def summed_problem(
     """
     parts = design.parts
     triangles = parts.tabulation.triangles
-    # The triangular factor has the lengths and angles of the columns.
-    R = triangles[0][:, :-1]
-    _, kept, notes = keep_columns(replace(design, X=R), rank)
+    kept, key, notes = columns_and_key(design, triangles[0][:, :-1], rank)
     terms = engine_terms(design)
-    key = (tuple(kept), *(id(part) for t in design.terms for part in (t.known, t.held)))
     if key not in parts.sums:
         at = coordinates(triangles, kept, terms, design.nobs)
         total = CrossSum(at)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lme import errors
 from lme.convergence import Verdict
-from lme.engine import lmm, pirls
+from lme.engine import lmm, rows
 from lme.engine.choice import choose
 from lme.engine.lmm import Criterion
 from lme.engine.quadrature import criterion_of
@@ -66,7 +66,7 @@ def record_at(stored: Reader, design: Design, family: Family | None) -> MixedFit
             design.y, X, terms, weights=design.weights, offset=design.offset
         )
         return _linear(stored, design, problem, kept)
-    working = pirls.build(
+    working = rows.build(
         design.y, X, terms, family, weights=design.weights, offset=design.offset
     )
     return _generalized(stored, design, working, kept)
@@ -104,7 +104,7 @@ def _linear(
 
 
 def _generalized(
-    stored: Reader, design: Design, problem: pirls.Problem, kept: NDArray[np.intp]
+    stored: Reader, design: Design, problem: rows.Problem, kept: NDArray[np.intp]
 ) -> GLMMFit:
     wishes, estimates = stored.part("fit"), stored.part("estimates")
     nAGQ, used = wishes.whole("nAGQ"), wishes.text("laplace")

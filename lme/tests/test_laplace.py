@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lme.covariance import STRUCTURES
-from lme.engine import cholmod, pirls
+from lme.engine import cholmod, pirls, rows
 from lme.engine.cholmod import Cholmod
 from lme.engine.laplace import Laplace
 from lme.engine.quadrature import Quadrature, nodes
@@ -100,7 +100,7 @@ def problem_of(family, kind, seed, *, n=40):
         extra = np.log(0.02)
     mean = np.clip(mean, 0.02, 0.98) if family.name in PROBABILITIES else mean
     y = family.draw(rng, mean, weights, extra)
-    problem = pirls.build(y, X, terms, family, weights=weights, offset=offset)
+    problem = rows.build(y, X, terms, family, weights=weights, offset=offset)
     gamma = problem.R @ beta
     theta = np.abs(problem.template.internal(first_theta(problem, rng)))
     theta = spread(family) * theta
@@ -216,7 +216,7 @@ def test_groups_of_zeros_and_ones():
     X = np.column_stack([np.ones(48), rng.normal(size=48)])
     term = Term(codes, 6, np.ones((48, 1)), STRUCTURES["us"], 0)
     for link in ("logit", "probit", "cloglog", "cauchit"):
-        problem = pirls.build(y, X, [term], resolve("bernoulli", link))
+        problem = rows.build(y, X, [term], resolve("bernoulli", link))
         for theta in (0.3, 3.0):
             psi = np.array([0.1, 0.2, theta])
             agree(Laplace(problem), psi)

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lme.engine import batched, lmm, pirls
+from lme.engine import batched, lmm
 from lme.engine.batched import Refits, no_refits
 from lme.engine.batched_parameters import lifted
 from lme.engine.choice import choose
 from lme.engine.decompositions import find_dependent_columns
 from lme.engine.lmm import Criterion
+from lme.engine.rows import build as generalized_problem
 from lme.engine.warm import TOGETHER
 from lme.errors import GroupError, OptionError, near
 from lme.fit import Fit
@@ -338,7 +339,7 @@ def _refit_rows(fit: MixedFit, rows: Index, codes: dict[str, Index]) -> Refits:
     offset = None if design.offset is None else design.offset[rows]
     try:
         if isinstance(fit, GLMMFit):
-            problem = pirls.build(
+            problem = generalized_problem(
                 design.y[rows],
                 X,
                 engine_terms(drawn),

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lme.engine.laplace import Laplace
-from lme.engine.pirls import Problem
 from lme.engine.quadrature import Quadrature
 from lme.engine.relcov import Factor
+from lme.engine.rows import Problem
 from lme.errors import FitError
 from lme.generalized import GLMMFit
 from lme.inference.robust.clusters import Clusters
