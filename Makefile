@@ -26,7 +26,7 @@ test-all: setup  ## The slow tests too
 
 coverage: setup  ## Lines and branches that the tests reach, figures aside
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest -q $(ARGS)
+	$(PY) -m coverage run -m pytest -q -n $(WORKERS) $(ARGS)
 	$(PY) -m coverage combine -q
 	$(PY) -m coverage report
 

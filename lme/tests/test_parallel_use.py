@@ -209,6 +209,14 @@ def test_a_bootstrap_is_the_same_with_any_number_of_workers(model):
 # --- interrupts -----------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def interrupts_are_heard():
+    """Jobs in the background of a shell ignore Ctrl-C; these tests send it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupted_after(seconds):
     """Ctrl-C for the main thread, as the terminal would send it."""
     timer = threading.Timer(seconds, _thread.interrupt_main)
@@ -270,8 +278,8 @@ def test_an_interrupted_bootstrap_goes_on_where_it_was(monkeypatch):
         return run(task, first, stop, tick)
 
     monkeypatch.setattr(resampling, "run", interrupting)
-    with pytest.warns(ConvergenceWarning, match="interrupted after 64 of 100000"):
-        part = res.bootstrap(100_000, seed=8, workers=1, progress=False)
+    with pytest.warns(ConvergenceWarning, match="interrupted after 64 of 2000"):
+        part = res.bootstrap(2_000, seed=8, workers=1, progress=False)
     monkeypatch.undo()
     assert len(part) == 64
     assert_array_equal(part.values, whole.values[:64])
@@ -280,8 +288,9 @@ def test_an_interrupted_bootstrap_goes_on_where_it_was(monkeypatch):
 
 
 _LONG = """
-import time
+import signal
 import lme
+signal.signal(signal.SIGINT, signal.default_int_handler)
 frame = lme.datasets.load("cbpp").assign(y=lambda d: d.incidence / d["size"])
 res = lme.glmer("y ~ period + (1 | herd)", frame, family="binomial", weights="size")
 res = res.fit()
