@@ -28,6 +28,7 @@ from lme.generalized import GLMMFit
 from lme.inference.bootstrap.refitting import (
     FAILURES,
     Tick,
+    in_turn,
     refit_generalized,
     refit_many,
     search_linear,
@@ -76,6 +77,8 @@ class Task:
         Sums that are cut elsewhere would differ in their last digits.
         """
         if isinstance(self.fit, GLMMFit) or self.kind in ("cases", "groups"):
+            return 1
+        if self.fit.residual is not None:
             return 1
         return max(batched.chunk_size(self.fit.problem), TOGETHER)
 
@@ -128,14 +131,18 @@ def check_task(fit: MixedFit, kind: Any, re_form: Any, groups: Any, seed: Any) -
 
 
 def run(task: Task, first: int, stop: int, tick: Tick | None = None) -> Refits:
-    """Replicates `first` to `stop` of a bootstrap, drawn and refitted."""
+    """Replicates `first` to `stop` of a bootstrap, drawn and refitted.
+
+    Raises
+    ------
+    Interrupted
+        By Ctrl-C amid refits that are done one by one.
+    """
     report = tick if tick is not None else _nothing
     if task.kind in ("cases", "groups"):
-        parts = []
-        for rows, codes in _samples(task, first, stop):
-            parts.append(_refit_rows(task.fit, rows, codes))
-            report(1)
-        return batched.joined(parts)
+        samples = _samples(task, first, stop)
+        refits = (_refit_rows(task.fit, rows, codes) for rows, codes in samples)
+        return in_turn(refits, report)
     return refit_many(task.fit, responses(task, first, stop), tick=report)
 
 

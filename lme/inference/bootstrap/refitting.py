@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,24 @@ Tick = Callable[[int], object]
 _DECREASE, _STEP = 1e-7, 1e-5
 #: What a refit may fail with.
 FAILURES = (LMEError, np.linalg.LinAlgError, FloatingPointError)
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interrupt amid refits that are done one by one.
+
+    Attributes
+    ----------
+    done : Refits
+        What was finished before it, in order.
+    """
+
+    def __init__(self, done: Refits) -> None:
+        super().__init__()
+        self.done = done
+
+    def __reduce__(self) -> tuple[type[KeyboardInterrupt], tuple[()]]:
+        """Between processes it is a plain interrupt."""
+        return KeyboardInterrupt, ()
 
 
 def _nothing(count: int) -> None:
@@ -89,18 +107,46 @@ def _each(
     fit: MixedFit, Y: Array, one: Callable[[int, Array], Refits], tick: Tick
 ) -> Refits:
     """One refit after the other; those that fail have no estimates."""
-    parts = []
     template, p = fit.problem.template, fit.beta.size
-    for i, y in enumerate(Y):
-        if not np.isfinite(y).all():
-            parts.append(no_refits(1, template, p, batched.NOT_FINITE))
-        else:
+
+    def refitted() -> Iterator[Refits]:
+        for i, y in enumerate(Y):
+            if not np.isfinite(y).all():
+                yield no_refits(1, template, p, batched.NOT_FINITE)
+                continue
             try:
-                parts.append(one(i, y))
+                yield one(i, y)
             except FAILURES:
-                parts.append(no_refits(1, template, p))
-        tick(1)
-    return batched.joined(parts) if parts else no_refits(0, template, p)
+                yield no_refits(1, template, p)
+
+    return in_turn(refitted(), tick) if len(Y) else no_refits(0, template, p)
+
+
+def in_turn(refits: Iterable[Refits], tick: Tick) -> Refits:
+    """Refits as they come, in one record.
+
+    Parameters
+    ----------
+    refits : iterable of Refits
+        At least one.
+    tick : callable
+
+    Raises
+    ------
+    Interrupted
+        With those that were finished when the interrupt came.
+    """
+    parts: list[Refits] = []
+    try:
+        for one in refits:
+            parts.append(one)
+            tick(len(one))
+    except KeyboardInterrupt as stop:
+        if not parts:
+            raise
+        found = Interrupted(batched.joined(parts))
+        raise found.with_traceback(stop.__traceback__) from None
+    return batched.joined(parts)
 
 
 def _refit_linear(fit: Fit, Y: Array, warm: bool, tick: Tick) -> Refits:

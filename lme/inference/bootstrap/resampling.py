@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from lme.generalized import GLMMFit
 from lme.inference.bootstrap.assembly import empty_record, extended
 from lme.inference.bootstrap.draws import Task, check_task, run
 from lme.inference.bootstrap.record import Bootstrap
+from lme.inference.bootstrap.refitting import Interrupted
 from lme.inference.prediction.simulation import count_of
 from lme.inference.processes import process_count
 from lme.inference.working import MixedFit
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 _MOST_WORKERS = 4096
 #: Refits at a time without other workers, and turns of each worker with them.
 _ALONE, _TURNS = 64, 4
+#: Most refits of a job for a worker, where each is a search of its own: what is lost
+#: by an interrupt, and what a bar waits for.
+_APART = 16
 #: Numbers in the responses of a job.
 _NUMBERS = 2**23
 #: Refits of a generalized model from which more processes pay.
@@ -105,9 +110,13 @@ def bootstrap(
     done: list[Refits] = []
     count = _workers(workers, task, n - first)
     try:
-        for part in _refits(task, first, n, count, progress):
-            done.append(part)
-    except KeyboardInterrupt:
+        with closing(_refits(task, first, n, count, progress)) as parts:
+            for part in parts:
+                done.append(part)
+    except KeyboardInterrupt as stop:
+        # Of a worker's block the ones before may be missing.
+        if count == 1 and task.together == 1 and isinstance(stop, Interrupted):
+            done.append(stop.done)
         finished = first + sum(len(part) for part in done)
         if not finished:
             raise
@@ -168,7 +177,7 @@ def _workers(workers: int | None, task: Task, n: int) -> int:
 
 def _refits(
     task: Task, first: int, stop: int, workers: int, progress: bool
-) -> Iterator[Refits]:
+) -> Generator[Refits]:
     """Refits in order, job after job."""
     alone = min(_ALONE, _NUMBERS // (len(task.fit.design.index) + 1))
     jobs = _jobs(first, stop, task.together, alone, workers)
@@ -189,9 +198,16 @@ def _refits(
         from joblib import Parallel, delayed
 
         pool = Parallel(n_jobs=workers, return_as="generator")
-        for part in pool(delayed(_quiet)(task, a, b) for a, b in jobs):
-            bar.update(len(part))
-            yield part
+        parts = pool(delayed(_quiet)(task, a, b) for a, b in jobs)
+        try:
+            for part in parts:
+                bar.update(len(part))
+                yield part
+        finally:
+            # Workers stop with us, and joblib need not tell what was not used.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                parts.close()
 
 
 def _jobs(
@@ -202,6 +218,7 @@ def _jobs(
     size = max(alone, together)
     if workers > 1:
         size = min(size, -(-(stop - first) // (_TURNS * workers)))
+        size = min(size, _APART) if together == 1 else size
     size = max(1, size // together) * together
     cuts = range(first // size * size, stop, size)
     return [(max(first, cut), min(cut + size, stop)) for cut in cuts]
