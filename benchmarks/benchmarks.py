@@ -2,8 +2,12 @@
 
 import warnings
 
+import numpy as np
+import pandas as pd
+
 import lme
 from benchmarks.table import BENCHMARKS
+from lme.formula import build_design
 
 QUICK = {bench.name: bench for bench in BENCHMARKS if bench.available}
 SMALL = [name for name, bench in QUICK.items() if bench.repetitions >= 10]
@@ -55,3 +59,37 @@ class Datasets:
 
     def time_load(self, name):
         lme.datasets.load(name)
+
+
+class Parts:
+    """What the whole call hides: designs, the choice of a kernel, questions."""
+
+    def setup(self):
+        rng = np.random.default_rng(2)
+        self.sleep = lme.datasets.load("sleepstudy")
+        self.result = lme.lmer("Reaction ~ Days + (Days | Subject)", self.sleep).fit()
+        n = 1_000_000
+        self.rows = pd.DataFrame(
+            {
+                "y": rng.normal(size=n),
+                "x": rng.normal(size=n),
+                "u": rng.integers(0, 6000, n),
+                "m": rng.integers(0, 4000, n),
+            }
+        )
+        self.some = self.rows.head(100_000)
+
+    def time_small_design(self):
+        build_design("Reaction ~ Days + (Days | Subject)", self.sleep)
+
+    def time_million_rows_design(self):
+        build_design("y ~ 1 + (1 | u) + (1 | m)", self.rows)
+
+    def time_interaction_of_factors_design(self):
+        build_design("y ~ 1 + (1 | u:m)", self.some)
+
+    def time_influence_of_subjects(self):
+        self.result.get_influence("Subject")
+
+    def time_six_thousand_regressions(self):
+        lme.lmList("y ~ x | u", self.some)

@@ -1,9 +1,5 @@
-"""Time and memory of designs: they grow with the rows, not with the levels.
+"""Memory of designs: it grows with the rows, not with the levels."""
 
-The limits are several times what an idle machine needs; `benchmarks` measures.
-"""
-
-import time
 import tracemalloc
 
 import numpy as np
@@ -11,24 +7,6 @@ import pandas as pd
 import pytest
 
 from lme.formula import build_design
-
-
-def best(function, repeat=5):
-    """Seconds of the quickest of some calls."""
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def test_a_small_design_takes_a_millisecond():
-    days = np.tile(np.arange(10.0), 18)
-    data = pd.DataFrame({"y": days**2, "days": days})
-    data["subject"] = pd.Categorical(np.repeat(np.arange(18), 10))
-    seconds = best(lambda: build_design("y ~ days + (days | subject)", data), 50)
-    assert seconds < 5e-3
 
 
 @pytest.mark.parametrize("kind", ["category", "int", "str"])
@@ -48,7 +26,6 @@ def test_crossing_many_levels_forms_no_product(kind):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 60e6
-    assert best(lambda: build_design("y ~ 1 + (1 | f1:f2)", data), 2) < 1.0
 
 
 def test_nested_factors_are_rows_apart():
@@ -76,4 +53,3 @@ def test_a_million_rows():
     assert design.Zt.shape == (10_000, n)
     assert tracemalloc.get_traced_memory()[1] < 400e6
     tracemalloc.stop()
-    assert best(lambda: build_design("y ~ 1 + (1 | u) + (1 | m)", data), 2) < 1.5

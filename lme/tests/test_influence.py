@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import time
 from dataclasses import replace
 from functools import cache
 
@@ -423,16 +422,6 @@ def test_in_parallel():
     res = fitted("cbpp")
     one, two = (res.get_influence("herd", n_jobs=n) for n in (1, 2))
     close(one.params_deleted, two.params_deleted, 1e-12)
-
-
-def test_time_of_eighteen_subjects():
-    res = fitted("sleep_full")
-    best = np.inf
-    for _ in range(3):
-        began = time.perf_counter()
-        res.get_influence("Subject")
-        best = min(best, time.perf_counter() - began)
-    assert best < 0.2
 
 
 # --- the engine's part ----------------------------------------------------------------

@@ -1,7 +1,5 @@
 """Regressions within groups: R's lmList, fits one by one, and identities."""
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -333,10 +331,7 @@ def test_many_groups_at_once():
     n, groups = 100_000, 20_000
     data = pd.DataFrame({"x": rng.normal(size=n), "g": np.arange(n) % groups})
     data["y"] = data["g"] % 7 + data["x"] + rng.normal(size=n)
-    began = time.perf_counter()
     found = lmList("y ~ x | g", data)
-    # 0.1 s here; one lstsq a group would take seconds.
-    assert time.perf_counter() - began < 2.0
     assert found.ngroups == groups
     assert "... and 19980 more groups" in repr(found)
     last = data[data["g"] == 19_999]
