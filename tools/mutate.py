@@ -1,16 +1,17 @@
-"""Mutation testing on a sample: ``mutate.py [MUTANTS [SEED]]``.
+"""Mutation testing on a sample: ``mutate.py [MUTANTS [SEED]] [--only PREFIX]``.
 
 Each mutant is one change of the source (a comparison turned, an operator exchanged, a
-number moved, a condition negated) in a copy of the package; the tests named for its
+number moved, a condition negated) in a copy of the last commit; the tests named for its
 module must fail. Survivors are printed with their line: each needs a test, or a reason
-why it computes the same.
+why it computes the same. ``--only engine/lmm.py --line 40`` tries every mutant of a
+line again.
 """
 
+import argparse
 import ast
 import copy
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,11 +27,44 @@ SAMPLE = {
     "formula/levels.py": ["test_functions", "test_formula_data"],
     "formula/coding.py": ["test_coding", "test_functions"],
     "formula/arrays.py": ["test_formula_data"],
-    "engine/relcov.py": ["test_covariance", "test_criterion"],
-    "engine/blocked.py": ["test_kernels", "test_criterion"],
-    "engine/lmm.py": ["test_criterion", "test_kernels", "test_known_sigma"],
+    "engine/relcov.py": ["test_covariance", "test_criterion", "test_kernels"],
+    "engine/bases.py": ["test_covariance", "test_criterion", "test_search"],
+    "engine/rows.py": ["test_criterion", "test_known_sigma", "test_laplace"],
+    "engine/crossproducts.py": ["test_kernels", "test_criterion", "test_influence"],
+    "engine/blocked.py": ["test_kernels", "test_selinv", "test_criterion"],
+    "engine/stages.py": ["test_kernels", "test_selinv"],
+    "engine/coupling.py": ["test_kernels", "test_selinv"],
+    "engine/dense.py": ["test_kernels", "test_selinv"],
+    "engine/rotation.py": ["test_known_covariance"],
+    "engine/cholmod.py": ["test_kernels", "test_cholmod", "test_selinv"],
+    "engine/system.py": ["test_kernels", "test_cholmod", "test_selinv"],
+    "engine/elimination.py": ["test_selinv"],
     "engine/selinv.py": ["test_selinv"],
-    "engine/quadrature.py": ["test_quadrature"],
+    "engine/choice.py": ["test_choice", "test_kernels"],
+    "engine/decompositions.py": ["test_criterion", "test_model", "test_nesting"],
+    "engine/lmm.py": ["test_criterion", "test_kernels", "test_known_sigma"],
+    "engine/information.py": ["test_criterion", "test_search", "test_profiling"],
+    "engine/moments.py": ["test_criterion", "test_search"],
+    "engine/deviance.py": ["test_profiling"],
+    "engine/natural.py": ["test_profiling"],
+    "engine/restriction.py": ["test_profiling"],
+    "engine/pivoting.py": ["test_optimum"],
+    "engine/downdating.py": ["test_influence"],
+    "engine/structured.py": ["test_residual_structures"],
+    "engine/pirls.py": ["test_laplace"],
+    "engine/laplace.py": ["test_laplace", "test_quadrature"],
+    "engine/quadrature.py": ["test_quadrature", "test_laplace"],
+    "engine/accumulation.py": ["test_large_data"],
+    "engine/summed.py": ["test_large_data"],
+    "engine/pieces.py": ["test_large_data_generalized"],
+    "engine/batched.py": ["test_batched"],
+    "engine/batched_algebra.py": ["test_batched"],
+    "engine/batched_dense.py": ["test_batched"],
+    "engine/batched_levels.py": ["test_batched"],
+    "engine/batched_parameters.py": ["test_batched", "test_bootstrap"],
+    "engine/batched_search.py": ["test_batched"],
+    "engine/warm.py": ["test_batched"],
+    "engine/threads.py": ["test_threads"],
 }
 TURNED = {
     **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt},
@@ -74,47 +108,89 @@ def mutant(text, position):
     return changed, node.lineno, f"{before}  ->  {after}"
 
 
-def survives(folder, module, text):
-    """Whether the tests pass with a text in the place of a module."""
-    path = folder / "lme" / module
-    original = path.read_text()
-    path.write_text(text)
-    tests = [f"lme/tests/{name}.py" for name in SAMPLE[module]]
+def passes(folder, tests, timeout=None):
+    """Whether tests pass in a copy of the package."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
-            [*command, *tests],
+            [*command, *(f"lme/tests/{name}.py" for name in tests)],
             cwd=folder,
             env=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
-            timeout=180,
+            timeout=timeout,
         )
-        return done.returncode == 0
     except subprocess.TimeoutExpired:
         return False
+    return done.returncode == 0
+
+
+def survives(folder, module, text):
+    """Whether the tests of a module pass with a text in its place."""
+    path = folder / "lme" / module
+    original = path.read_text()
+    path.write_text(text)
+    try:
+        return passes(folder, SAMPLE[module], timeout=180)
     finally:
         path.write_text(original)
 
 
+def last_commit(folder):
+    """Copy the package as committed; a working tree may be half edited."""
+    wanted = ["git", "archive", "HEAD", "lme", "pyproject.toml"]
+    files = subprocess.run(wanted, cwd=ROOT, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", folder], input=files, check=True)
+
+
+def draws(folder, modules, options):
+    """Pairs of a module and the position of a mutant, the modules in turn."""
+    chance = random.Random(options.seed)
+    every = {}
+    for module in modules:
+        nodes = places(ast.parse((folder / "lme" / module).read_text()))
+        every[module] = [
+            i
+            for i, (node, _) in enumerate(nodes)
+            if options.line in (None, node.lineno)
+        ]
+        chance.shuffle(every[module])
+    if options.line is not None:
+        return [(module, i) for module in modules for i in every[module]]
+    turns = max(map(len, every.values()), default=0)
+    found = [(m, k) for k in range(turns) for m in modules if k < len(every[m])]
+    return [(m, every[m][k]) for m, k in found[: options.mutants]]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("mutants", nargs="?", type=int, default=60)
+    parser.add_argument("seed", nargs="?", type=int, default=1)
+    parser.add_argument("--only", default="", help="start of the modules' names")
+    parser.add_argument("--line", type=int, help="every mutant of this line")
+    return parser.parse_args()
+
+
 def main():
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-    chance = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    options = arguments()
+    modules = [name for name in SAMPLE if name.startswith(options.only)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copytree(ROOT / "lme", folder / "lme")
-        shutil.copy(ROOT / "pyproject.toml", folder)
+        last_commit(folder)
+        chosen = draws(folder, modules, options)
+        tests = {test: None for module, _ in chosen for test in SAMPLE[module]}
+        if not passes(folder, tests):
+            sys.exit("The tests fail without any mutant.")
         killed = survivors = 0
-        for i in range(count):
-            module = list(SAMPLE)[i % len(SAMPLE)]
+        for module, position in chosen:
             text = (folder / "lme" / module).read_text()
-            position = chance.randrange(len(places(ast.parse(text))))
             changed, line, words = mutant(text, position)
             if survives(folder, module, changed):
                 survivors += 1
                 print(f"survives: {module}:{line}: {words}", flush=True)
             else:
                 killed += 1
+                print(f"killed: {module}:{line}: {words}", flush=True)
     print(f"{killed} of {killed + survivors} mutants were noticed.")
 
 
