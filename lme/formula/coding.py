@@ -11,7 +11,7 @@ Chambers, J. M. and Hastie, T. J. (1992). Statistical Models in S, chapter 2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -155,10 +155,11 @@ def contrast_matrix(
 
     Returns
     -------
-    matrix : ndarray of float64, shape (k, k - 1)
-        A matrix with fewer columns is completed by columns orthogonal to them
-        and to the intercept, one with more is cut, as in R.
-    names : tuple of str, length k - 1
+    matrix : ndarray of float64, shape (k, m)
+        A matrix has the columns it was given with, as in R. What a function
+        returns, and a vector, is completed to k - 1 columns, orthogonal to those
+        given and to the intercept, or cut.
+    names : tuple of str, length m
         Suffixes of the column names.
 
     Raises
@@ -192,18 +193,32 @@ def contrast_matrix(
             f"At most {MAX_LEVELS} can have columns of their own.",
             "Make it a grouping factor, as in (1 | f).",
         )
-    if isinstance(spec, pd.DataFrame):
-        spec = (_rows_by_level(spec, levels), tuple(map(str, spec.columns)))
     if spec is None:
         spec = "poly" if ordered else "treatment"
     if isinstance(spec, str):
         return CONTRASTS[contrast_name(spec)](levels)
     if callable(spec):
-        return contrast_matrix(_called(spec, levels), levels)
-    if isinstance(spec, tuple) and len(spec) == 2 and np.ndim(spec[0]) == 2:
-        matrix, names = spec
-        return completed(matrix, tuple(map(str, names)), levels)
-    return completed(cast(ArrayLike, spec), None, levels)
+        matrix, names = _named(_called(spec, levels), levels)
+        return completed(matrix, names, levels)
+    matrix, names = _named(spec, levels)
+    width = np.shape(matrix)[1] if _dimensions(matrix) == 2 else None
+    return completed(matrix, names, levels, width)
+
+
+def _named(spec: Any, levels: Sequence[str]) -> tuple[Any, tuple[str, ...] | None]:
+    """A contrast matrix and the names of its columns, None where it has none."""
+    if isinstance(spec, pd.DataFrame):
+        return _rows_by_level(spec, levels), tuple(map(str, spec.columns))
+    if isinstance(spec, tuple) and len(spec) == 2 and _dimensions(spec[0]) == 2:
+        return spec[0], tuple(map(str, spec[1]))
+    return spec, None
+
+
+def _dimensions(x: Any) -> int:
+    try:
+        return np.ndim(x)
+    except ValueError:  # lists of unequal lengths
+        return 0
 
 
 def _rows_by_level(frame: pd.DataFrame, levels: Sequence[str]) -> Any:

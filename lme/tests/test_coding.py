@@ -110,7 +110,27 @@ def test_given_matrices():
     named = pd.DataFrame(given, columns=["x", "y", "z"])
     for spec in (named, (given, ("x", "y", "z"))):
         assert contrast_matrix(spec, LEVELS)[1] == ("x", "y", "z")
-    assert contrast_matrix(np.eye(4), LEVELS)[0].shape == (4, 3)  # cut, as in R
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_a_matrix_has_its_own_columns_and_that_of_a_function_has_k_minus_1(width):
+    # R: model.matrix(~ f, contrasts.arg = list(f = m)) against list(f = function).
+    given = np.eye(4)[:, :width]
+    matrix, names = contrast_matrix(given, LEVELS)
+    np.testing.assert_array_equal(matrix, given)
+    assert names == tuple(map(str, range(1, width + 1)))
+    assert contrast_matrix(given.tolist(), LEVELS)[1] == names
+    labels = list("uvwx")[:width]
+    frame = pd.DataFrame(given, index=list(LEVELS), columns=labels)
+    for named in (frame, (given, labels)):
+        matrix, names = contrast_matrix(named, LEVELS)
+        np.testing.assert_array_equal(matrix, given)
+        assert names == tuple(labels)
+    kept = min(width, 3)
+    matrix, names = contrast_matrix(lambda levels: frame, LEVELS)
+    assert matrix.shape == (4, 3)
+    np.testing.assert_array_equal(matrix[:, :kept], given[:, :kept])
+    assert names == (*labels[:kept], *[""] * (3 - kept))
 
 
 def test_callable_gets_the_levels():
@@ -135,7 +155,9 @@ def test_completion_is_orthogonal_and_keeps_the_given():
     np.testing.assert_allclose(
         np.column_stack([np.ones(4), given]).T @ added, 0, atol=1e-15
     )
-    assert contrast_matrix((given[:, None], ("ends",)), LEVELS)[1] == ("ends", "", "")
+    matrix, names = contrast_matrix(lambda levels: (given[:, None], ["ends"]), LEVELS)
+    assert names == ("ends", "", "")
+    np.testing.assert_array_equal(matrix[:, 1:], added)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +172,8 @@ def test_completion_is_orthogonal_and_keeps_the_given():
         ([["a", "b"]] * 4, LEVELS, "4 rows"),
         (np.ones(4), LEVELS, "linearly dependent"),
         ((np.eye(4)[:, 1:], ("x",)), LEVELS, "1 names were given for 3"),
+        (([[1], [1, 2], [3], [4]], ("x",)), LEVELS, "4 rows"),
+        (np.ones((4, 0)), LEVELS, "0 contrast columns"),
         (lambda levels: None, LEVELS, "returned None"),
         (lambda levels: "sum", LEVELS, "must return a matrix"),
     ],

@@ -472,6 +472,33 @@ def test_unusable_contrasts(data, contrasts, error):
         build_design("y ~ x + f + (1 | g)", data, contrasts=contrasts)
 
 
+def test_a_contrast_matrix_of_one_column_makes_one(data):
+    # R: model.matrix with C(s, contr.sum, 1), and with contrasts.arg.
+    trend = np.array([1.0, 0.0, -1.0])
+    expected = trend[pd.Categorical(data["s"]).codes]
+    for formula, contrasts in [
+        ("y ~ C(s, sum, 1) + (1 | g)", None),
+        ("y ~ C(s, cbind(c(1, 0, -1)), 1) + (1 | g)", None),
+        ("y ~ s + (1 | g)", {"s": trend[:, None]}),
+    ]:
+        design = build_design(formula, data, contrasts=contrasts)
+        assert design.X.shape == (N, 2)
+        np.testing.assert_array_equal(design.X[:, 1], expected)
+        np.testing.assert_array_equal(design.new(data.head(3)).X, design.X[:3])
+    # Where the factor has a column for each level, the coding does not matter.
+    names = build_design("y ~ 0 + C(s, sum, 1) + (1 | g)", data).column_names
+    assert names == ("C(s, sum, 1)x", "C(s, sum, 1)y", "C(s, sum, 1)z")
+    design = build_design("y ~ C(o, poly, 1) + (C(o, poly, 1) | g)", data)
+    assert design.column_names == ("(Intercept)", "C(o, poly, 1).L")
+    assert design.terms[0].columns == design.column_names
+
+
+@pytest.mark.parametrize("how_many", [0, 3])
+def test_numbers_of_contrast_columns_that_a_factor_cannot_have(data, how_many):
+    with pytest.raises(FormulaError, match="3 levels have between 1 and 2"):
+        build_design(f"y ~ C(s, sum, {how_many}) + (1 | g)", data)
+
+
 def test_contrasts_are_lost_with_their_levels(data):
     with pytest.warns(DataWarning, match="lost its contrasts"):
         design = build_design("y ~ C(f, sum) + (1 | g)", data)
