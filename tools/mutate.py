@@ -178,6 +178,8 @@ def main():
         folder = Path(name)
         last_commit(folder)
         chosen = draws(folder, modules, options)
+        if not chosen:
+            sys.exit("There is nothing to change.")
         tests = {test: None for module, _ in chosen for test in SAMPLE[module]}
         if not passes(folder, tests):
             sys.exit("The tests fail without any mutant.")
