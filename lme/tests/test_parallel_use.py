@@ -1,14 +1,11 @@
-"""Threads, forked and spawned workers, interrupts, and numbers of BLAS threads."""
+"""Threads, forked and spawned workers, and numbers of BLAS threads."""
 
-import _thread
 import json
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
@@ -19,9 +16,6 @@ from threadpoolctl import threadpool_info
 
 import lme
 from lme.engine.threads import suited_threads
-from lme.errors import ConvergenceWarning
-from lme.inference.bootstrap import resampling
-from lme.inference.bootstrap.draws import run
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 PLATES = "diameter ~ 1 + (1 | plate) + (1 | sample)"
@@ -42,6 +36,14 @@ def herds():
 
 
 MODELS = [sleepstudy, penicillin, herds]
+
+
+def long_frame():
+    rng = np.random.default_rng(1)
+    n = 6000
+    frame = pd.DataFrame({c: rng.integers(0, 300, n) for c in "gh"}).astype("category")
+    frame["x"], frame["y"] = rng.standard_normal((2, n))
+    return frame
 
 
 def numbers(res):
@@ -204,122 +206,6 @@ def test_a_bootstrap_is_the_same_with_any_number_of_workers(model):
     for workers in (2, 3):
         found = res.bootstrap(30, seed=5, workers=workers, progress=False).values
         assert_array_equal(found, alone)
-
-
-# --- interrupts -----------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def interrupts_are_heard():
-    """Jobs in the background of a shell ignore Ctrl-C; these tests send it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def interrupted_after(seconds):
-    """Ctrl-C for the main thread, as the terminal would send it."""
-    timer = threading.Timer(seconds, _thread.interrupt_main)
-    timer.start()
-    return timer
-
-
-def long_frame():
-    rng = np.random.default_rng(1)
-    n = 6000
-    frame = pd.DataFrame({c: rng.integers(0, 300, n) for c in "gh"}).astype("category")
-    frame["x"], frame["y"] = rng.standard_normal((2, n))
-    return frame
-
-
-def test_an_interrupted_fit_leaves_nothing_behind():
-    model = lme.lmer("y ~ x + (x | g) + (x | h)", long_frame())
-    before = [pool["num_threads"] for pool in threadpool_info()]
-    timer = interrupted_after(0.3)
-    began = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt):
-        while time.perf_counter() - began < 30.0:
-            model.fit(control={"max_evaluations": 6})
-    timer.join()
-    assert time.perf_counter() - began < 20.0
-    assert [pool["num_threads"] for pool in threadpool_info()] == before
-    again = sleepstudy().fit()
-    assert again.objective == pytest.approx(1743.628271958491, abs=1e-6)
-
-
-@pytest.mark.filterwarnings("ignore::lme.errors.ConvergenceWarning")
-def test_an_interrupted_question_can_be_asked_again():
-    """At any moment: the criterion of a result must not stay half way."""
-    model = sleepstudy()
-    expected = model.fit().profile().confint().to_numpy(float)
-    res = model.fit()
-    for seconds in (0.002, 0.01, 0.03):
-        timer = interrupted_after(seconds)
-        try:
-            while timer.is_alive():
-                res.profile()
-            time.sleep(0.05)
-        except KeyboardInterrupt:
-            pass
-        timer.join()
-    assert_allclose(res.profile().confint().to_numpy(float), expected, rtol=1e-12)
-
-
-def test_an_interrupted_bootstrap_goes_on_where_it_was(monkeypatch):
-    res = herds().fit()
-    whole = res.bootstrap(80, seed=8, workers=1, progress=False)
-    calls = []
-
-    def interrupting(task, first, stop, tick=None):
-        calls.append(first)
-        if len(calls) == 2:
-            # Amid the second block of refits.
-            interrupted_after(0.01).join()
-        return run(task, first, stop, tick)
-
-    monkeypatch.setattr(resampling, "run", interrupting)
-    with pytest.warns(ConvergenceWarning, match="interrupted after 64 of 2000"):
-        part = res.bootstrap(2_000, seed=8, workers=1, progress=False)
-    monkeypatch.undo()
-    assert len(part) == 64
-    assert_array_equal(part.values, whole.values[:64])
-    rest = res.bootstrap(80, resume=part, workers=1, progress=False)
-    assert_array_equal(rest.values, whole.values)
-
-
-_LONG = """
-import signal
-import lme
-signal.signal(signal.SIGINT, signal.default_int_handler)
-frame = lme.datasets.load("cbpp").assign(y=lambda d: d.incidence / d["size"])
-res = lme.glmer("y ~ period + (1 | herd)", frame, family="binomial", weights="size")
-res = res.fit()
-print("ready", flush=True)
-try:
-    while True:
-        res.profile()
-except KeyboardInterrupt:
-    print("stopped", res.profile().confint().shape[0], flush=True)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_a_signal_to_another_process_is_a_clean_interrupt():
-    child = subprocess.Popen(
-        [sys.executable, "-c", _LONG],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    time.sleep(0.5)
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
-    assert out.startswith("stopped 5")
-    assert "Traceback" not in err
-    assert child.returncode == 0
 
 
 # --- BLAS threads ---------------------------------------------------------------------
