@@ -51,6 +51,10 @@ def groupings(kind, rng, n):
     if kind == "nested and crossed":
         a, b = nested_codes(rng, n, 60, 12)
         return [(a, 60, 2), (b, 12, 3), (codes(rng, n, 7), 7, 2)]
+    if kind == "small first":
+        # The factors that are eliminated first come last.
+        a, b = nested_codes(rng, n, 60, 12)
+        return [(codes(rng, n, 7), 7, 2), (b, 12, 3), (a, 60, 2)]
     if kind == "empty levels":
         return [(codes(rng, n, 40), 45, 1), (codes(rng, n, 30), 33, 2)]
     if kind == "local":
@@ -68,6 +72,7 @@ KINDS = (
     "nested",
     "nested scalar",
     "nested and crossed",
+    "small first",
     "empty levels",
     "local",
 )

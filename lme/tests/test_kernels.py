@@ -48,7 +48,7 @@ def close(actual, expected, rtol=1e-10):
 
 
 def check(kernel, design, theta):
-    """All four answers of a kernel against the dense ones."""
+    """All answers of a kernel against the dense ones."""
     lambdas = design.template.lambdas(theta)
     schur = kernel.factor(lambdas)
     expected = design.reference(lambdas)
@@ -64,8 +64,20 @@ def check(kernel, design, theta):
     solved = kernel.solve(rhs)
     flat = np.vstack([r.reshape(-1, 3) for r in rhs])
     close(np.vstack([x.reshape(-1, 3) for x in solved]), expected.P @ flat, rtol)
-    for block, s in zip(kernel.blocks(), design.spans(), strict=True):
+    spans = list(design.spans())
+    for block, s in zip(kernel.blocks(), spans, strict=True):
         close(block, expected.P[s[:, :, None], s[:, None, :]], rtol)
+    diagonal, pairs = kernel.inverse()
+    for block, s in zip(diagonal, spans, strict=True):
+        close(block, expected.P[s[:, :, None], s[:, None, :]], rtol)
+    assert pairs.keys() == design.cross.pairs.keys()
+    for (f, g), block in pairs.items():
+        pair = design.cross.pairs[f, g]
+        rows, cols = spans[f][pair.rows], spans[g][pair.cols]
+        exact = expected.P[rows[:, :, None], cols[:, None, :]]
+        # Rounding is relative to the standard deviations on both sides.
+        size = np.sqrt(np.abs(diagonal[f]).max() * np.abs(diagonal[g]).max())
+        np.testing.assert_allclose(block, exact, rtol=0, atol=rtol * size)
 
 
 @pytest.mark.parametrize("where", POINTS)
@@ -185,6 +197,7 @@ def test_inputs_are_not_changed(name):
     kernel.adjoint(design.weights)
     kernel.solve(rhs)
     kernel.blocks()
+    kernel.inverse()
     for array, copy in zip(held, before, strict=True):
         np.testing.assert_array_equal(array, copy)
 
@@ -214,7 +227,13 @@ def force_sparse(monkeypatch):
     monkeypatch.setattr(blocked, "couple", couple)
 
 
-INNER = ("scalar crossed", "vector crossed", "nested", "nested and crossed")
+INNER = (
+    "scalar crossed",
+    "vector crossed",
+    "nested",
+    "nested and crossed",
+    "small first",
+)
 
 
 @pytest.mark.parametrize("where", ["away", "some zeros", "all zero"])
