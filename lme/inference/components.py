@@ -165,7 +165,7 @@ class VarCorr(Mapping[str, pd.DataFrame]):
         Returns
         -------
         DataFrame
-            Columns ``grp``, ``var1``, ``var2`` (missing for a variance), ``vcov``
+            Columns ``grp``, ``var1``, ``var2`` (NaN for a variance), ``vcov``
             (variance or covariance) and ``sdcor`` (standard deviation or
             correlation). The residual is the last row, where there is one.
             Covariances that are zero by construction have no row.
@@ -180,7 +180,8 @@ class VarCorr(Mapping[str, pd.DataFrame]):
                 f"order={order!r} is not known.",
                 "It must be 'cov.last' or 'lower.tri'.",
             )
-        rows: list[tuple[str, str | None, str | None, float, float]] = []
+        none = np.nan  # pandas 2 would show None as such
+        rows: list[tuple[str, str | float, str | float, float, float]] = []
         for part in self.components:
             p = len(part.columns)
             pairs = [(i, j) for j in range(p) for i in range(j, p)]
@@ -189,13 +190,13 @@ class VarCorr(Mapping[str, pd.DataFrame]):
             elif order == "cov.last":
                 pairs.sort(key=lambda pair: pair[0] != pair[1])
             for i, j in pairs:
-                second = None if i == j else part.columns[i]
+                second = none if i == j else part.columns[i]
                 size = part.sd[i] if i == j else part.corr[i, j]
                 rows.append(
                     (part.name, part.columns[j], second, part.cov[i, j], float(size))
                 )
         if self.sigma is not None:
-            rows.append(("Residual", None, None, self.sigma**2, self.sigma))
+            rows.append(("Residual", none, none, self.sigma**2, self.sigma))
         frame = pd.DataFrame(rows, columns=["grp", "var1", "var2", "vcov", "sdcor"])
         return frame.astype({"var1": object, "var2": object})
 
