@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lme.errors import FormulaError
-from lme.formula.arguments import number, required, whole
+from lme.formula.arguments import number, required
 from lme.formula.arithmetic import aligned
 from lme.formula.values import (
     Matrix,
@@ -114,29 +115,43 @@ def seq(
 ) -> Value:
     """R's ``seq(from, to, by, length.out)``."""
     begin = number(start, "seq", "from", 1.0)
-    if to is None and by is None and length is None:
-        return sequence(np.array([1.0]), np.array([begin]))
     if by is None and length is None:
-        return sequence(np.array([begin]), to)
-    count = whole(length, "seq", "length.out", -1)
+        ends = (1.0, begin) if to is None else (begin, number(to, "seq", "to", np.nan))
+        return sequence(*(np.array([end]) for end in ends))
     step = number(by, "seq", "by", 1.0)
-    if to is not None and length is not None:
-        if not 1 <= count <= MAX_SEQUENCE:
-            raise FormulaError(f"seq() was asked for {count} elements.")
-        end = number(to, "seq", "to", np.nan)
-        return np.linspace(begin, end if count > 1 else begin, count)
-    if to is not None:
-        span = number(to, "seq", "to", np.nan) - begin
-        if not step or not np.isfinite(span / step) or span / step < 0:
-            raise FormulaError("seq() cannot reach its end with this 'by'.")
-        count = int(min(span / step + 1e-10, MAX_SEQUENCE)) + 1
-    if not 1 <= count <= MAX_SEQUENCE:
-        raise FormulaError("A sequence must have between 1 and 1e6 elements.")
-    values = begin + np.arange(count) * step
-    if to is not None:
-        end = number(to, "seq", "to", np.nan)
-        values = np.minimum(values, end) if step > 0 else np.maximum(values, end)
-    return values
+    if length is None:
+        return _in_steps(begin, number(to, "seq", "to", 1.0), step)
+    wanted = number(length, "seq", "length.out", np.nan)
+    if not 0 < wanted <= MAX_SEQUENCE:
+        raise FormulaError(
+            f"seq() was asked for {wanted:g} elements.",
+            f"A sequence has between 1 and {MAX_SEQUENCE}.",
+        )
+    steps = np.arange(ceil(wanted))
+    if to is None:
+        return begin + step * steps
+    end = number(to, "seq", "to", np.nan)
+    if start is None:
+        return end - step * steps[::-1]
+    if by is not None:
+        raise FormulaError(
+            "seq() got 'from', 'to', 'by' and 'length.out'.",
+            "Any three of them determine a sequence.",
+            "Leave out one.",
+        )
+    return np.linspace(begin, end, len(steps))
+
+
+def _in_steps(begin: float, end: float, step: float) -> NDArray[np.float64]:
+    """``begin``, ``begin + step`` and so on, not beyond ``end``."""
+    count = (end - begin) / step if step else np.nan
+    if not 0 <= count < MAX_SEQUENCE:
+        raise FormulaError(
+            f"seq() cannot reach {end:g} from {begin:g} in steps of {step:g}.",
+            f"A sequence has between 1 and {MAX_SEQUENCE} elements.",
+        )
+    values = begin + step * np.arange(int(count + 1e-10) + 1)
+    return np.clip(values, min(begin, end), max(begin, end))
 
 
 def is_member(x: Value, table: Value) -> Value:

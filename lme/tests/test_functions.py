@@ -27,6 +27,7 @@ from lme.errors import (
     LMEWarning,
     OptionError,
 )
+from lme.formula import build_design
 from lme.formula.factors import conform
 from lme.formula.functions import CONSTANTS, FUNCTIONS, RESERVED, as_function, register
 from lme.formula.polynomials import evaluate, orthonormal
@@ -166,6 +167,43 @@ def test_same_value_as_r(case):
     if case["new"] is not None:
         later = compute(case["tree"], NEW, pickle.loads(pickle.dumps(memory)), False)
         assert_equal(later, case["new"], tolerance_of(case["text"]))
+
+
+def in_a_formula(text):
+    """The value of an expression, as a function of the user's gets it."""
+    seen = []
+
+    def show(value):
+        seen.append(value)
+        return np.arange(6.0)
+
+    data = {"y": np.arange(6.0), "g": [1, 1, 2, 2, 3, 3]}
+    build_design(f"y ~ show({text}) + (1 | g)", data, context={"show": show})
+    return np.ravel(seen[0]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seq(3)", [1, 2, 3]),
+        ("seq(2, 4)", [2, 3, 4]),
+        ("seq(to = 3)", [1, 2, 3]),
+        ("seq(5, 5)", [5]),
+        ("7:7", [7]),
+        ("seq(1, 2, 3)", [1]),
+        ("seq(1, 1, by = 1)", [1]),
+        ("seq(1, 10, length.out = 1)", [1]),
+        ("seq(1, 10, length.out = 2.5)", [1, 5.5, 10]),
+        ("seq(2, by = 3, length.out = 2)", [2, 5]),
+        ("seq(3, length.out = 3)", [3, 4, 5]),
+        ("seq(length.out = 3)", [1, 2, 3]),
+        ("seq(by = 2, length.out = 3)", [1, 3, 5]),
+        ("seq(to = 10, length.out = 3)", [8, 9, 10]),
+        ("seq(to = 10, by = 2, length.out = 3)", [6, 8, 10]),
+    ],
+)
+def test_sequences_are_those_of_r(text, expected):
+    assert in_a_formula(text) == expected
 
 
 def test_same_number_texts_as_r():
@@ -575,7 +613,11 @@ ONE, TEXT = np.array([1.0]), np.array(["a"], dtype=object)
         ("C", [F, np.array(["contr.som"], dtype=object)], {}, "Did you mean 'sum'"),
         ("dummy", [F, np.array(["d"], dtype=object)], {}, "not a level"),
         ("interaction", [F, F.take(np.array([0]))], {}, "different lengths"),
-        ("seq", [ONE, X[2:3], -ONE], {}, "cannot reach"),
+        ("seq", [ONE, X[2:3], -ONE], {}, "cannot reach 3 from 1 in steps of -1"),
+        ("seq", [ONE, X[2:3], ONE * 0], {}, "cannot reach"),
+        ("seq", [X[2:3]], {"by": ONE}, "cannot reach 1 from 3"),
+        ("seq", [ONE, ONE, ONE, ONE], {}, "three of them"),
+        ("seq", [ONE], {"length.out": ONE * 0}, "0 elements"),
         ("scale", [X], {"center": X}, "4 values in 'center'"),
         ("quantile", [np.array([1, np.nan])], {}, "na.rm = TRUE"),
     ],
