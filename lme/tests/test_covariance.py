@@ -9,6 +9,7 @@ import pytest
 
 import lme
 from lme.covariance import STRUCTURES
+from lme.engine.bases import internal_basis
 from lme.errors import FitError, FormulaError, OptionError
 
 REFERENCE = json.loads(
@@ -40,6 +41,30 @@ def test_jacobian_is_the_derivative(name, p):
         for h in steps
     ]
     np.testing.assert_allclose(structure.jacobian(theta, p), numeric, atol=2e-9)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize(
+    "far", [0.0, 1e2, 1e6, np.inf], ids=["centred", "far", "year", "collinear"]
+)
+def test_internal_basis_spans_the_same_columns(name, far):
+    structure = STRUCTURES[name]
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(50, 2)) * [30.0, 1e-3]
+    x[:, 0] += 30.0 * far if np.isfinite(far) else 0.0
+    values = np.column_stack([np.ones(50), x])
+    if np.isinf(far):
+        values[:, 2] = 2.0 * values[:, 1]
+    columns, T, inverse = internal_basis(values, structure)
+    np.testing.assert_allclose(T @ inverse, np.eye(3), atol=1e-8)
+    sizes = np.abs(values).max(axis=0)
+    np.testing.assert_allclose((columns @ inverse) / sizes, values / sizes, atol=1e-12)
+    gram = columns.T @ columns / 50
+    np.testing.assert_allclose(np.trace(gram), 3.0, rtol=1e-10)
+    if structure.basis == "triangular" and np.isfinite(far):
+        np.testing.assert_allclose(gram, np.eye(3), atol=1e-10)
+        # The intercept first: it stays a column of ones.
+        np.testing.assert_allclose(columns[:, 0], 1.0, rtol=1e-12)
 
 
 @pytest.mark.parametrize("p", [1, 2, 4])

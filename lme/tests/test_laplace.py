@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lme.covariance import STRUCTURES
-from lme.engine import cholmod, pirls, rows
+from lme.engine import cholmod, pirls, quadrature, rows
 from lme.engine.cholmod import Cholmod
 from lme.engine.laplace import Laplace
 from lme.engine.quadrature import Quadrature, nodes
@@ -173,6 +173,19 @@ def test_quadrature(family, link):
         agree(Quadrature(problem, count), psi)
     problem, psi = problem_of(resolve(family, link), "covariate", 5)
     agree(Quadrature(problem, 5), psi)
+
+
+@pytest.mark.parametrize("at_once", [1, 80, 120])
+@pytest.mark.parametrize("family", ["bernoulli", "gaussian", "negative_binomial"])
+def test_quadrature_by_runs_of_nodes(family, at_once, monkeypatch):
+    """The memory that rows times nodes may take does not change the answer."""
+    problem, psi = problem_of(resolve(family), "slope", 4)
+    whole = Quadrature(problem, 3).evaluate(psi)
+    monkeypatch.setattr(quadrature, "_AT_ONCE", at_once)
+    found = Quadrature(problem, 3).evaluate(psi)
+    assert found.value == pytest.approx(whole.value, rel=1e-13)
+    scale = np.abs(whole.gradient).max()
+    np.testing.assert_allclose(found.gradient, whole.gradient, atol=1e-12 * scale)
 
 
 @pytest.mark.parametrize("family, link", FAMILIES_AND_LINKS)
