@@ -35,6 +35,8 @@ def groupings(kind, rng, n):
     """Codes, number of levels and of columns of each factor."""
     if kind == "one scalar":
         return [(codes(rng, n, 40), 40, 1)]
+    if kind == "one slope":
+        return [(codes(rng, n, 40), 40, 2)]
     if kind == "one vector":
         return [(codes(rng, n, 40), 40, 3)]
     if kind == "scalar crossed":
@@ -66,6 +68,7 @@ def groupings(kind, rng, n):
 
 KINDS = (
     "one scalar",
+    "one slope",
     "one vector",
     "scalar crossed",
     "vector crossed",
