@@ -21,7 +21,14 @@ from lme.engine.cholmod import Cholmod
 from lme.engine.pirls import Pirls
 from lme.errors import ConvergenceWarning
 from lme.inference.bootstrap import draws, refitting, resampling
-from lme.tests.test_parallel_use import herds, long_frame, numbers, same, sleepstudy
+from lme.tests.test_parallel_use import (
+    crossed,
+    herds,
+    long_frame,
+    numbers,
+    same,
+    sleepstudy,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +111,10 @@ def neighbours(levels=1_500, rows=4_000):
     frame["y"] = eta + rng.standard_normal(rows)
     frame["k"] = rng.poisson(np.exp(eta))
     return frame
+
+
+def crossed_linear():
+    return crossed(60, 400)
 
 
 def sparse_linear():
@@ -197,14 +208,16 @@ def interrupted_bootstrap(res, monkeypatch, place, name, number, **options):
         (herds, "parametric", refitting, "refit_generalized", 7, 6),
         (sleepstudy, "cases", draws, "_refit_rows", 7, 6),
         (sleepstudy, "parametric", resampling, "run", 2, 1024),
+        # As a sum is cut elsewhere otherwise.
+        (crossed_linear, "parametric", refitting, "search_linear", 25, 16),
     ],
-    ids=["first-block", "second-block", "rows", "together"],
+    ids=["first-block", "second-block", "rows", "together", "crossed"],
 )
 def test_an_interrupted_bootstrap_goes_on(
     make, kind, place, name, number, done, monkeypatch, tmp_path
 ):
     """From a file, to the replicates of a run without interrupts."""
-    monkeypatch.setattr(resampling, "_ALONE", 4)
+    monkeypatch.setattr(resampling, "_ALONE", 4 if done < 16 else 32)
     res, options = make().fit(), {"kind": kind, "seed": 8}
     part = interrupted_bootstrap(res, monkeypatch, place, name, number, **options)
     assert len(part) == done
@@ -219,15 +232,22 @@ def test_an_interrupted_bootstrap_goes_on(
 
 def test_an_interrupt_before_the_first_replicate_is_raised(monkeypatch):
     res = herds().fit()
+    begun = res.bootstrap(2, seed=8, workers=1, progress=False)
     step, _ = interrupting_at(refitting.refit_generalized, 1)
     monkeypatch.setattr(refitting, "refit_generalized", step)
     with pytest.raises(KeyboardInterrupt):
         res.bootstrap(2_000, seed=8, workers=1, progress=False)
+    # With replicates to go on from there is something to return.
+    step, _ = interrupting_at(refitting.refit_generalized, 1)
+    monkeypatch.setattr(refitting, "refit_generalized", step)
+    with pytest.warns(ConvergenceWarning, match="after 2 of 2000"):
+        part = res.bootstrap(2_000, resume=begun, workers=1, progress=False)
+    assert_array_equal(part.values, begun.values)
 
 
 def test_between_processes_an_interrupt_carries_nothing():
     """A worker may be told too; its replicates are not the first ones."""
-    stop = refitting.Interrupted(None)
+    stop = refitting.Interrupted([])
     assert type(pickle.loads(pickle.dumps(stop))) is KeyboardInterrupt
 
 

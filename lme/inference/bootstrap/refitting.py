@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,13 +40,13 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes
     ----------
-    done : Refits
-        What was finished before it, in order.
+    done : tuple of Refits
+        What was finished before it, in order, a refit each.
     """
 
-    def __init__(self, done: Refits) -> None:
+    def __init__(self, done: Sequence[Refits]) -> None:
         super().__init__()
-        self.done = done
+        self.done = tuple(done)
 
     def __reduce__(self) -> tuple[type[KeyboardInterrupt], tuple[()]]:
         """Between processes it is a plain interrupt."""
@@ -144,8 +144,7 @@ def in_turn(refits: Iterable[Refits], tick: Tick) -> Refits:
     except KeyboardInterrupt as stop:
         if not parts:
             raise
-        found = Interrupted(batched.joined(parts))
-        raise found.with_traceback(stop.__traceback__) from None
+        raise Interrupted(parts).with_traceback(stop.__traceback__) from None
     return batched.joined(parts)
 
 

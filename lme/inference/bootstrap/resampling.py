@@ -114,10 +114,12 @@ def bootstrap(
             for part in parts:
                 done.append(part)
     except KeyboardInterrupt as stop:
-        # Of a worker's block the ones before may be missing.
-        if count == 1 and task.together == 1 and isinstance(stop, Interrupted):
-            done.append(stop.done)
         finished = first + sum(len(part) for part in done)
+        # Of a worker's block the ones before may be missing.
+        if count == 1 and isinstance(stop, Interrupted):
+            whole = (finished + len(stop.done)) // task.together * task.together
+            done.extend(stop.done[: max(0, whole - finished)])
+            finished = max(whole, finished)
         if not finished:
             raise
         warnings.warn(
@@ -127,7 +129,8 @@ def bootstrap(
             ),
             stacklevel=3,
         )
-    record = extended(record, fit, batched.joined(done))
+    if done:
+        record = extended(record, fit, batched.joined(done))
     failed = int((record.reason != batched.CONVERGED).sum())
     if failed:
         named = ", ".join(f"{r} ({c})" for r, c in record.failures.items())
