@@ -1,6 +1,7 @@
 """Elements of theta held at values, and starts by natural names."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lme
@@ -66,6 +67,60 @@ def test_comparison_counts_what_is_free(model):
     table = lme.anova(held, model.fit(reml=False))
     assert list(table["npar"]) == [5, 6]
     assert table["Df"].iloc[1] == 1
+
+
+@pytest.fixture(scope="module")
+def doses():
+    rng = np.random.default_rng(3)
+    n = 400
+    frame = pd.DataFrame({"g": np.repeat(np.arange(40), 10)})
+    frame["f"] = pd.Categorical(rng.choice(list("abc"), n))
+    sigma = [[1, 0.5, 0.25], [0.5, 1.5, 0.6], [0.25, 0.6, 0.8]]
+    effects = rng.multivariate_normal(np.zeros(3), sigma, size=40)
+    frame["y"] = effects[frame.g, frame.f.cat.codes] + rng.normal(size=n)
+    return frame
+
+
+def test_equal_deviations_of_a_pattern_are_the_homogeneous_one(doses):
+    model = lme.lmer("y ~ 1 + cs(0 + f | g)", doses)
+    equal = model.fit(fix={"theta": {"g.fa": "g.fb", "g.fb": "g.fc"}})
+    other = lme.lmer("y ~ 1 + homcs(0 + f | g)", doses).fit()
+    assert equal.objective == pytest.approx(other.objective, abs=1e-8)
+    assert equal.npar == other.npar == 4
+    assert equal.theta["g.cor"] == pytest.approx(other.theta["g.cor"], abs=1e-5)
+
+
+def test_a_correlation_of_a_pattern_is_held(doses):
+    model = lme.lmer("y ~ 1 + cs(0 + f | g)", doses)
+    held = model.fit(fix={"theta": {"g.cor": 0.0}})
+    other = lme.lmer("y ~ 1 + diag(0 + f | g)", doses).fit()
+    assert held.objective == pytest.approx(other.objective, abs=1e-8)
+    assert held.npar == other.npar
+    nothing = model.fit(fix={"theta": {}})
+    assert nothing.npar == held.npar + 1
+
+
+@pytest.mark.parametrize(
+    ("term", "theta", "text"),
+    [
+        ("cs", {"g.fa": "g.fb", "g.fb": "g.fa"}, "g.fa = g.fb = g.fa goes in a circle"),
+        ("cs", {"g.fa": "g.cor"}, "'g.fa' and 'g.cor' cannot be equal"),
+        ("cs", {"g.fa": True}, "is True"),
+        ("cs", {"g.cor": 1.5}, "is 1.5.*between -1 and 1"),
+        ("toep", {"g.cor.2": 0.3}, "one of several correlations.*ar1 or cs"),
+        ("cs", 3, "is of type int"),
+    ],
+)
+def test_bad_wishes_of_patterns(doses, term, theta, text):
+    model = lme.lmer(f"y ~ 1 + {term}(0 + f | g)", doses)
+    with pytest.raises(OptionError, match=f"(?s){text}"):
+        model.fit(fix={"theta": theta})
+
+
+def test_names_that_stand_for_two_elements(doses):
+    model = lme.lmer("y ~ 1 + (1 | g) + (1 | g)", doses)
+    with pytest.raises(OptionError, match="2 elements of theta are called"):
+        model.fit(fix={"theta": {"g.(Intercept)": 0.0}})
 
 
 def test_generalized():
