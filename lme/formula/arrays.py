@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def design_from_arrays(
     constant = [bool((X[:, j] == 1).all()) for j in range(X.shape[1])]
     first = constant.index(True) if True in constant else -1
     labels = tuple(name for j, name in enumerate(names) if j != first)
-    numbers = iter(range(1, X.shape[1] + 1))
+    numbers = count(1)
     y_name = str(getattr(endog, "name", None) or "y")
     bars = " + ".join(f"({' + '.join(t.columns)} | {t.group})" for t in terms)
     text = f"{y_name} ~ {' + '.join([*names, bars] if names else ['0', bars])}"
@@ -254,7 +255,7 @@ def _column_names(
     else:
         ones = [bool((column == 1).all()) for column in array.T]
         first = ones.index(True) if True in ones else -1
-        numbers = iter(range(1, array.shape[1] + 1))
+        numbers = count(1)
         names = tuple(
             constant if j == first else f"{letter}{next(numbers)}"
             for j in range(array.shape[1])

@@ -92,8 +92,8 @@ def polynomial(
             f"Polynomial contrasts are made for at most {MAX_POLYNOMIAL}.",
             "Use its numbers, or another coding.",
         )
-    distinct = np.ndim(points) == 1 and np.isfinite(points).all()
-    if not distinct or len(points) != k or len(np.unique(points)) != k:
+    distinct = len(np.unique(points)) == len(points)
+    if not distinct or len(points) != k or not np.isfinite(points).all():
         raise FormulaError(
             f"contr.poly() got {len(points)} scores for {k} levels.",
             "The scores must be different numbers, one for each level.",

@@ -97,8 +97,11 @@ def rounded(x: Value, digits: Value = None) -> Value:
     if numbers.dtype.kind == "i" and digits is None:
         return rewrap(numbers, x)
     numbers = numbers.astype(np.float64, copy=False)
-    if places == 0 or abs(places) > 300:
-        return rewrap(np.round(numbers) if places <= 0 else numbers, x)
+    if places == 0:
+        return rewrap(np.round(numbers), x)
+    if abs(places) > 300:  # powers of ten beyond a double's
+        zeros = np.where(np.isfinite(numbers), 0.0, numbers)
+        return rewrap(numbers if places > 0 else zeros, x)
     power = 10.0 ** abs(places)
     scaled = numbers * power if places > 0 else numbers / power
     low, high = np.floor(scaled), np.ceil(scaled)

@@ -102,16 +102,14 @@ def _with_counts(design: Design, values: NDArray[Any]) -> Design:
     if len(values) == rows != n:
         values = values[design.kept]
     y, trials = split_counts("The new response", values)
-    old = design.trials if design.trials is not None else np.ones(n)
     if y.size != n:
         raise DataError(
             f"The new response has {y.size} rows.", f"The design has {n} rows."
         )
-    weights = trials
-    if design.weights is not None:
-        prior = np.divide(design.weights, old, out=np.ones(n), where=old > 0)
-        weights = trials * prior
-    return replace(design, y=y, weights=weights, trials=trials)
+    old = design.trials
+    assert old is not None and design.weights is not None  # a design of counts
+    prior = np.divide(design.weights, old, out=np.ones(n), where=old > 0)
+    return replace(design, y=y, weights=trials * prior, trials=trials)
 
 
 def _codes(design: Design, values: NDArray[Any]) -> Floats:

@@ -90,7 +90,8 @@ def test_polynomials_with_scores():
     np.testing.assert_allclose(
         matrix, exact_polynomials(scores.astype(int)), atol=1e-14
     )
-    for wrong in (scores[:4], np.ones(5), scores * np.nan):
+    missing, infinite = (np.where(scores == 4, v, scores) for v in (np.nan, np.inf))
+    for wrong in (scores[:4], np.ones(5), scores * np.nan, missing, infinite):
         with pytest.raises(FormulaError, match="different numbers"):
             polynomial([""] * 5, wrong)
 

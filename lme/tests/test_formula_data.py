@@ -21,8 +21,10 @@ from lme.errors import (
 from lme.formula import build_design
 from lme.formula.arrays import design_from_arrays, response_of
 from lme.formula.checks import severities
+from lme.formula.replacement import replace_response
 from lme.formula.revision import revise
 from lme.formula.selection import select_random
+from lme.model import lmer
 
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")
@@ -328,6 +330,8 @@ def test_subset_follows_evaluation(data):
         ("x", DataTypeError),
         ([0.5, 1.5], DataTypeError),
         ([99], DataError),
+        ([0, N], DataError),
+        ([-N - 1, 0], DataError),
         ("nothing > 1", FormulaError),
         (np.array([True, False]), DataTypeError),
     ],
@@ -335,6 +339,11 @@ def test_subset_follows_evaluation(data):
 def test_unusable_subsets(data, subset, error):
     with pytest.raises(error):
         build_design("y ~ x + (1 | g)", data, subset=subset)
+
+
+def test_positions_count_from_the_end_too(data):
+    design = build_design("y ~ x + (1 | b)", data, subset=[0, N - 2, -1, -N + 1])
+    assert design.index.tolist() == ["row0", "row28", "row29", "row1"]
 
 
 def test_weights_and_offsets(data):
@@ -371,6 +380,16 @@ def test_unusable_weights(data, weights, error, words):
 
 
 # --- responses -----------------------------------------------------------
+
+
+def test_other_counts_keep_the_weights_beside_the_trials(data):
+    text = "cbind(wins, 4 - wins) ~ x + (1 | g)"
+    prior = np.linspace(1, 2, N)
+    design = build_design(text, data, family="binomial", weights=prior)
+    other = replace_response(design, np.column_stack([data["wins"], np.full(N, 3)]))
+    np.testing.assert_array_equal(other.trials, data["wins"] + 3)
+    np.testing.assert_allclose(other.weights, prior * (data["wins"] + 3))
+    np.testing.assert_array_equal(other.y, data["wins"] / (data["wins"] + 3))
 
 
 def test_counts(data):
@@ -859,6 +878,40 @@ def test_new_data_of_another_width(data):
     design = build_design("y ~ x + (1 | b)", data)
     with pytest.raises(DataError, match=r"'x' has 2 column\(s\)"):
         design.new({"x": np.ones((3, 2)), "b": [True] * 3})
+
+
+def test_names_of_random_columns_are_those_of_exog_where_they_are_in_it(data):
+    one, x, z = np.ones(N), data["x"].to_numpy(), data["z"].to_numpy()
+    X = np.column_stack([one, x])
+    for columns, names in [
+        ((one, x), ("const", "x1")),
+        ((x, one), ("x1", "const")),
+        ((z, x), ("z1", "x1")),
+        ((one, z, x), ("const", "z1", "x1")),
+        ((2 * one, z), ("z1", "z2")),
+    ]:
+        Z = np.column_stack(columns)
+        design = design_from_arrays(data["y"], X, data["s"], exog_re=Z)
+        assert design.terms[0].columns == names
+        np.testing.assert_array_equal(design.terms[0].values, Z)
+    plain = design_from_arrays(data["y"], None, data["s"], exog_re=np.c_[one, z])
+    assert plain.terms[0].columns == ("(Intercept)", "z1")
+
+
+def test_several_responses_are_for_refit_and_several_weights_are_not(data):
+    two = np.ones((N, 2))
+    with pytest.raises(DataError, match=r"endog has shape \(30, 2\).*call refit"):
+        design_from_arrays(two, None, data["s"])
+    with pytest.raises(DataError, match=r"weights has shape \(30, 2\)") as caught:
+        design_from_arrays(data["y"], None, data["s"], weights=two)
+    assert "refit" not in str(caught.value)
+
+
+def test_small_numbers_are_of_another_scale_too(data):
+    small = data.assign(x=data["x"] * 1e-6, z=data["z"] * 1e3)
+    with pytest.warns(DataWarning, match="scales: 'z' has .*, 'x' of") as caught:
+        lmer("y ~ x + z + (1 | g)", small, checks={"scale": "warn"})
+    assert len(caught) == 1
 
 
 def test_matrices_with_other_labels_are_refused(data):

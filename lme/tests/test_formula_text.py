@@ -307,6 +307,7 @@ def test_depth_is_limited(text):
 
 
 def test_length_is_limited():
+    assert deparse(parse("x" * MAX_LENGTH)) == "x" * MAX_LENGTH
     with pytest.raises(FormulaError, match="characters"):
         parse_formula("y ~ " + "x" * MAX_LENGTH)
 

@@ -206,6 +206,49 @@ def test_sequences_are_those_of_r(text, expected):
     assert in_a_formula(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("round(c(1250, 1350), -2)", [1200, 1400]),
+        ("round(c(123.4, 1e299, -Inf), -400)", [0, 0, -np.inf]),
+        ("round(123.4, 400)", [123.4]),
+    ],
+)
+def test_numbers_are_rounded_as_in_r(text, expected):
+    assert in_a_formula(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("breaks", "digits", "levels"),
+    [
+        ([0, 1, 1 + 1e-12], 3, ("Range_1", "Range_2")),
+        ([0, 1, 1 + 1e-11], 3, ("(0,1]", "(1,1.00000000001]")),
+        ([0, 11.25, 22.25, 33], 1, ("(0,1e+01]", "(1e+01,2e+01]", "(2e+01,3e+01]")),
+    ],
+)
+def test_labels_of_intervals_have_as_many_digits_as_in_r(breaks, digits, levels):
+    arguments = {"dig.lab": np.array([digits])}
+    _, cut = FUNCTIONS["cut"].fit([X, np.array(breaks, dtype=float)], arguments)
+    assert cut.levels == levels
+
+
+def test_dummy_is_that_of_lme4():
+    f = as_factor(np.array(["a", "b", "c", "a"], dtype=object))
+    state, value = FUNCTIONS["dummy"].fit([f], {})
+    assert value.columns == ("b", "c")
+    assert value.values.tolist() == [[0, 0], [1, 0], [0, 1], [0, 0]]
+    assert FUNCTIONS["dummy"].apply(state, [f.take(np.arange(0))], {}).values.shape == (
+        0,
+        2,
+    )
+    kept = np.array(["c", "a"], dtype=object)
+    _, value = FUNCTIONS["dummy"].fit([f, kept], {})
+    assert value.columns == ("c", "a")
+    assert value.values.tolist() == [[0, 1], [0, 0], [1, 0], [0, 1]]
+    with pytest.raises(FormulaError, match="no level"):
+        FUNCTIONS["dummy"].fit([f.take(np.array([0, 3])).drop_unused()], {})
+
+
 def test_same_number_texts_as_r():
     ours = [format_number(float(x)) for x in REFERENCE["numbers"]]
     assert ours == REFERENCE["texts"]
@@ -308,6 +351,7 @@ def test_factor_of_equal_texts_is_merged():
         (np.array([True, None, False], dtype=object), ("FALSE", "TRUE"), [1, -1, 0]),
         (np.array([True, True]), ("TRUE",), [0, 0]),
         (np.array([7, None, -1], dtype=object), ("-1", "7"), [1, -1, 0]),
+        (np.array([7, None, 7], dtype=object), ("7",), [0, -1, 0]),
         (np.array([100000, 5]), ("5", "100000"), [1, 0]),
         (np.array([1e5, 5.0]), ("5", "1e+05"), [1, 0]),
         (np.array([np.nan, np.inf, -np.inf]), ("-Inf", "Inf"), [-1, 1, 0]),
@@ -619,6 +663,8 @@ ONE, TEXT = np.array([1.0]), np.array(["a"], dtype=object)
         ("seq", [ONE, ONE, ONE, ONE], {}, "three of them"),
         ("seq", [ONE], {"length.out": ONE * 0}, "0 elements"),
         ("scale", [X], {"center": X}, "4 values in 'center'"),
+        ("round", [X, ONE * 3e9], {}, "whole number"),
+        ("==", [F, F.take(np.array([0])).drop_unused()], {}, "different levels"),
         ("quantile", [np.array([1, np.nan])], {}, "na.rm = TRUE"),
     ],
 )
