@@ -186,7 +186,9 @@ def _interior(
         check_size(1, max(wanted, 0), function)
         probabilities = np.linspace(0, 1, max(count, 0) + 2)[1:-1]
         inside = x[(x >= ends[0]) & (x <= ends[1])]
-        interior = quantile7(inside, probabilities) if len(inside) else inside
+        if count > 0 and not len(inside):
+            raise none_inside(function, *map(float, ends))
+        interior = quantile7(inside, probabilities) if count > 0 else np.empty(0)
     else:
         interior = np.empty(0)
     if len(interior) > MAX_KNOTS:
@@ -200,6 +202,15 @@ def _interior(
             "Set Boundary.knots as well.",
         )
     return interior
+
+
+def none_inside(function: str, low: float, high: float) -> FormulaError:
+    """What to say where there is nothing to take quantiles of."""
+    return FormulaError(
+        f"{function}() got no values within its boundary {low:g} to {high:g}.",
+        "With df the interior knots are quantiles of the values there.",
+        "Give other Boundary.knots, or knots in place of df.",
+    )
 
 
 def _all_knots(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lme.errors import FormulaError
 from lme.formula.arguments import State, switch, vector
 from lme.formula.calls import Function
+from lme.formula.splines import none_inside
 from lme.partitions.statistics import Moments, OrderStatistics, moments_of
 
 Array = NDArray[np.float64]
@@ -119,6 +120,10 @@ class Spline(Quantiles):
     ) -> State | None:
         if self.state is None:
             ends = np.array([m.low, m.high] if m.count else [np.nan])
+            given = None if matched[-1] is None else vector(matched[-1], self.name, "")
+            if given is not None and len(given) == 2:
+                # Two values that lie within the boundary show how many knots there are.
+                ends = np.clip(ends, given.min(), given.max())
             state: State = function.learn(ends, *matched[1:])[0]
             given_knots = matched[2] is not None
             if given_knots or not len(state["knots"]):
@@ -128,6 +133,8 @@ class Spline(Quantiles):
             if m.low < self.bounds[0] or m.high > self.bounds[1]:
                 # Knots are quantiles of the values inside: these have to be counted.
                 return None
+        if not m.count:
+            raise none_inside(self.name, *self.bounds)
         count = len(self.state["knots"])
         self._seek(np.linspace(0, 1, count + 2)[1:-1], m)
         return None
