@@ -29,9 +29,6 @@ class Totals:
     log_weights: float
 
 
-_NOTHING = Totals(0, 0.0, 0.0, 0.0, 0.0)
-
-
 @dataclass(frozen=True)
 class SummedProblem(Problem):
     """A linear mixed model that has its cross-products and no rows.
@@ -41,7 +38,7 @@ class SummedProblem(Problem):
     totals : Totals
     """
 
-    totals: Totals = field(default=_NOTHING)
+    totals: Totals = field(kw_only=True)
 
     @property
     def n(self) -> int:
