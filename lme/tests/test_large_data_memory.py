@@ -24,18 +24,22 @@ import resource, sys
 import lme
 
 path, small, formula = sys.argv[1:]
+
+def fitted(data):
+    return MODEL.fit()
+
 # What is imported, allocated and started on first use is not the data's.
-lme.lmer(formula, small).fit()
+fitted(small)
 with open("/proc/self/status") as status:
     lines = dict(line.split(":", 1) for line in status)
 limit = int(lines["VmData"].split()[0]) * 1024 + EXTRA
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 if PARTITIONS:
-    res = lme.lmer(formula, path).fit()
+    res = fitted(path)
 else:
     import pandas as pd
 
-    res = lme.lmer(formula, pd.read_parquet(path)).fit()
+    res = fitted(pd.read_parquet(path))
 print(limit, repr(float(res.objective)), *map(repr, map(float, res.params)))
 """
 
@@ -49,9 +53,14 @@ ALONE = {
 }
 
 
-def fitted_apart(path, formula, extra, by_partitions=True):
+LINEAR = "lme.lmer(formula, data)"
+COUNTS = "lme.glmer(formula, data, family='poisson')"
+
+
+def fitted_apart(path, formula, extra, by_partitions=True, model=LINEAR):
     """Limit of memory, objective and coefficients from a process of its own."""
     code = CHILD.replace("EXTRA", str(extra)).replace("PARTITIONS", str(by_partitions))
+    code = code.replace("MODEL", model)
     small = path.with_name("small.parquet")
     pq.write_table(pq.ParquetFile(path).read_row_group(0), small)
     found = subprocess.run(
@@ -67,7 +76,7 @@ def fitted_apart(path, formula, extra, by_partitions=True):
     return int(limit), np.array(numbers, dtype=float)
 
 
-def written(path, groups, rows, columns, levels, seed=3):
+def written(path, groups, rows, columns, levels, seed=3, counts=False):
     """A Parquet file of row groups with the same predictors and other responses."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(rows, columns))
@@ -78,6 +87,8 @@ def written(path, groups, rows, columns, levels, seed=3):
     writer, size = None, 0
     for _ in range(groups):
         y = X[:, 0] + effects + rng.normal(size=rows)
+        if counts:
+            y = rng.poisson(np.exp(0.5 * (X[:, 0] + effects))).astype(float)
         table = pa.Table.from_arrays(
             [pa.array(y), pa.array(g), *fixed], names=["y", "g", *names]
         )
@@ -118,3 +129,20 @@ def test_four_times_the_memory_of_the_process(tmp_path):
     expected = np.zeros(found.size - 1)
     expected[1] = 1.0
     np.testing.assert_allclose(found[2:], expected[1:], atol=0.005)
+
+
+@pytest.mark.slow
+def test_counts_of_more_than_the_memory_left(tmp_path):
+    """Iterations of a generalized model read the rows again, partition by partition."""
+    path, extra = tmp_path / "rows.parquet", 12 * 2**20
+    size, formula = written(
+        path, groups=54, rows=10_000, columns=10, levels=100, counts=True
+    )
+    assert size > 4 * extra
+    limit, found = fitted_apart(path, formula, extra, model=COUNTS)
+    assert limit, found
+    again = lme.glmer(formula, pd.read_parquet(path), family="poisson").fit()
+    np.testing.assert_allclose(found[0], again.objective, rtol=1e-12)
+    assert (np.abs(found[1:] - again.params) < 1e-6 * again.bse).all()
+    _, error = fitted_apart(path, formula, extra, by_partitions=False, model=COUNTS)
+    assert "Error" in str(error)
