@@ -26,9 +26,17 @@ def unbalanced():
     return frame[np.random.default_rng(5).random(len(frame)) < 0.8].reset_index()
 
 
+def two_classes():
+    """Half of the subjects stop two days earlier: designs of two kinds."""
+    frame = lme.datasets.load("sleepstudy")
+    early = frame["Subject"].cat.codes % 2 == 0
+    return frame[~early | (frame["Days"] < 8)].reset_index()
+
+
 FRAMES = {
     "sleepstudy": lambda: lme.datasets.load("sleepstudy"),
     "unbalanced": unbalanced,
+    "two classes": two_classes,
     "Dyestuff": lambda: lme.datasets.load("Dyestuff"),
     "Dyestuff2": lambda: lme.datasets.load("Dyestuff2"),
     "Penicillin": lambda: lme.datasets.load("Penicillin").iloc[:100],
@@ -40,6 +48,7 @@ CASES = [
     ("sleepstudy", DAYS, True),
     ("unbalanced", DAYS, True),
     ("unbalanced", DAYS, False),
+    ("two classes", DAYS, True),
     ("sleepstudy", "Reaction ~ 0 + (Days | Subject)", True),
     ("sleepstudy", "Reaction ~ Days + (Days || Subject)", False),
     ("unbalanced", "Reaction ~ Days + homdiag(Days | Subject)", True),
