@@ -70,6 +70,12 @@ def held_entries(design: Design) -> dict[str, float | str]:
     return out
 
 
+def held_wish(design: Design) -> dict[str, dict[str, float | str]] | None:
+    """The argument `fix` of the fit that ended with this design; None without holds."""
+    held = held_entries(design)
+    return {"theta": held} if held else None
+
+
 def _size(term: RandomTerm) -> int:
     return STRUCTURES[term.structure].size(len(term.columns))
 

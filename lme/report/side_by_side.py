@@ -228,7 +228,8 @@ class _Column:
             cells["Method"] = used
         for name in statistics:
             value = getattr(self.result, name, None)
-            if isinstance(value, (int, float, np.integer, np.floating)):
+            numeric = isinstance(value, (int, float, np.number))
+            if numeric and not isinstance(value, bool):
                 title = _TITLES.get(name, name)
                 whole = name in ("nobs", "npar") or isinstance(value, (int, np.integer))
                 cells[title] = f"{value:.0f}" if whole else f"{value:.2f}"

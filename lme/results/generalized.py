@@ -11,6 +11,7 @@ import statsmodels.base.wrapper as wrap
 from numpy.typing import ArrayLike, NDArray
 
 from lme.errors import ConvergenceWarning
+from lme.fixing import held_wish
 from lme.formula.replacement import check_response, replace_response
 from lme.generalized import GLMMFit
 from lme.generalized import refit as refit_glmm
@@ -28,8 +29,10 @@ Array = NDArray[np.float64]
 FIT_OPTIONS = (
     "nAGQ",
     "cov_type",
+    "cov_kwds",
     "laplace",
     "start",
+    "fix",
     "optimizer",
     "control",
     "verbose",
@@ -213,9 +216,11 @@ class GLMMResults(MixedResults):
             New data.
         **changes
             Arguments of `glmer` and of `GLMM.fit` that change, such as ``nAGQ=9``. The
-            others stay as they were, but for `start`.
+            others stay as they were, but for `start` and a robust covariance. Elements
+            of theta stay held; ``fix=None`` frees them.
         """
-        options = {"nAGQ": self.nAGQ, "cov_type": self._wanted}
+        options: dict[str, Any] = {"nAGQ": self.nAGQ, "cov_type": self._wanted}
+        options["fix"] = held_wish(self.fit_record.design)
         for name in ("laplace", "optimizer", "control"):
             options[name] = self.fit_record.options[name]
         for name in FIT_OPTIONS:

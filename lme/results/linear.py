@@ -10,6 +10,7 @@ import statsmodels.base.wrapper as wrap
 from numpy.typing import ArrayLike, NDArray
 
 from lme.fit import Fit, refit
+from lme.fixing import held_wish
 from lme.formula.arrays import response_of
 from lme.inference import estimates
 from lme.inference.diagnostics import residuals
@@ -27,7 +28,15 @@ Array = NDArray[np.float64]
 
 KEPT_OPTIONS = ("kernel", "optimizer", "control")
 """Arguments of `LMM.fit` that an update keeps."""
-FIT_OPTIONS = (*KEPT_OPTIONS, "reml", "start", "verbose", "cov_type", "cov_kwds")
+FIT_OPTIONS = (
+    *KEPT_OPTIONS,
+    "reml",
+    "start",
+    "fix",
+    "verbose",
+    "cov_type",
+    "cov_kwds",
+)
 """Arguments of `LMM.fit` that are not also arguments of `lmer`."""
 
 
@@ -165,10 +174,12 @@ class LMMResults(MixedResults):
             New data.
         **changes
             Arguments of `lmer` and of `LMM.fit` that change, such as ``REML=False`` or
-            ``optimizer="powell"``. The others stay as they were, but for `start`.
+            ``optimizer="powell"``. The others stay as they were, but for `start` and
+            a robust covariance. Elements of theta stay held; ``fix=None`` frees them.
         """
         record = self.fit_record
         options = {name: record.options[name] for name in KEPT_OPTIONS}
+        options["fix"] = held_wish(record.design)
         options |= {name: changes.pop(name) for name in FIT_OPTIONS if name in changes}
         kept = {"REML": record.reml, "sigma": record.known_sigma}
         found: LMMResultsWrapper = self.model.update(

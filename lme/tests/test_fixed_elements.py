@@ -69,6 +69,36 @@ def test_comparison_counts_what_is_free(model):
     assert table["Df"].iloc[1] == 1
 
 
+def test_an_update_keeps_what_is_held(model):
+    held = model.fit(fix={"theta": {NAMES[1]: 0.0, NAMES[2]: 0.2}})
+    again = held.update()
+    assert again.objective == pytest.approx(held.objective, rel=1e-12)
+    assert again.npar == held.npar == 4
+    smaller = held.update(". ~ . - Days", reml=False)
+    assert smaller.theta[NAMES[2]] == 0.2
+    free = held.update(fix=None)
+    assert free.npar == 6
+    assert free.objective == pytest.approx(model.fit().objective, rel=1e-12)
+    # What is held is not in the new model: said, not dropped.
+    with pytest.raises(OptionError, match=r"Subject\.Days"):
+        held.update(". ~ . - (Days | Subject) + (1 | Subject)")
+
+
+def test_an_update_of_a_generalized_model():
+    frame = lme.datasets.load("cbpp")
+    formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    model = lme.glmer(formula, frame, family="binomial")
+    free = model.fit()
+    held = free.update(fix={"theta": {"herd.(Intercept)": 0.5}})
+    again = held.update()
+    assert again.npar == free.npar - 1
+    assert again.objective == pytest.approx(held.objective, rel=1e-10)
+    assert held.objective > free.objective + 0.1
+    robust = free.update(cov_type="cluster", cov_kwds={"groups": "herd"})
+    asked = model.fit(cov_type="cluster", cov_kwds={"groups": "herd"})
+    np.testing.assert_allclose(robust.bse, asked.bse, rtol=1e-8)
+
+
 @pytest.fixture(scope="module")
 def doses():
     rng = np.random.default_rng(3)

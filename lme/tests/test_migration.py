@@ -31,6 +31,16 @@ def sleep():
     return texts("sleepstudy", "Subject").assign(z=lambda d: np.sin(np.arange(len(d))))
 
 
+def halves():
+    late = sleep()["Days"] > 4
+    return sleep().assign(
+        late=1.0 * late,
+        early=1.0 * ~late,
+        half=np.where(late, "late", "early"),
+        sign=lambda d: np.where(d["z"] > 0, "plus", "minus"),
+    )
+
+
 def oats():
     return texts("oats", "block", "variety", "nitrogen", **{"yield": "Y"})
 
@@ -161,6 +171,52 @@ SPECS = {
         {},
         None,
     ),
+    "another definition of scale": (  # patsy divides by n, R by n - 1
+        lambda: smf.mixedlm("Reaction ~ scale(Days)", sleep(), groups="Subject"),
+        {},
+        None,
+    ),
+    "the same in a slope": (
+        lambda: smf.mixedlm(
+            "Reaction ~ Days", sleep(), groups="Subject", re_formula="~scale(Days)"
+        ),
+        {},
+        None,
+    ),
+    "another coding of an interaction": (  # R has a column more, and drops it
+        lambda: smf.mixedlm("Reaction ~ half:sign", halves(), groups="Subject"),
+        {},
+        None,
+    ),
+    "groups that are no column": (
+        lambda: smf.mixedlm(
+            "Reaction ~ Days", sleep(), groups=3 * sleep()["Subject"].astype(int).values
+        ),
+        {},
+        None,
+    ),
+    "levels in several columns": (
+        lambda: smf.mixedlm(
+            "Reaction ~ Days",
+            halves(),
+            groups="Subject",
+            re_formula="1",
+            vc_formula={"part": "0 + late + early"},
+        ),
+        {},
+        None,
+    ),
+    "an intercept as component": (
+        lambda: smf.mixedlm(
+            "Reaction ~ Days",
+            sleep(),
+            groups="Subject",
+            re_formula="0 + Days",
+            vc_formula={"all": "1"},
+        ),
+        {},
+        "Reaction ~ Days + (0 + Days | Subject) + (1 | Subject)",
+    ),
     "matrices": (matrices, {}, None),
     "matrices, free": (matrices, {"free": diagonal(2)}, None),
     "deprecated components": (old_format, {}, None),
@@ -228,6 +284,21 @@ def test_models_and_arguments():
     assert "Days" in fit.anova().index
 
 
+def test_sparse_components():
+    frame = texts("Pastes", "batch", "cask")
+    found = from_mixedlm(
+        "strength ~ 1",
+        frame,
+        groups="batch",
+        re_formula="1",
+        vc_formula={"cask": "0 + C(cask)"},
+        use_sparse=True,
+    )
+    dense = from_mixedlm(SPECS["nested"][0]())
+    assert found.formula == dense.formula
+    assert_allclose(found.fit().llf, dense.fit().llf, rtol=1e-12)
+
+
 def test_the_map_in_print():
     build, _options, _ = SPECS["nested"]
     shown = repr(from_mixedlm(build().fit()))
@@ -254,6 +325,11 @@ def test_what_has_no_counterpart():
     ):
         with pytest.raises(OptionError, match="at its start"):
             from_mixedlm(model, free=held)
+    start = MixedLMParams.from_components(
+        np.array([250.0, 10.0]), cov_re=np.array([[1.0, 0.2], [0.2, 0.5]])
+    )
+    with pytest.raises(OptionError, match="a covariance at a value other than zero"):
+        from_mixedlm(model.fit(free=diagonal(2), start_params=start), free=diagonal(2))
     with pytest.raises(OptionError, match="penalty"):
         from_mixedlm(matrices().fit_regularized(alpha=1.0))
     rng = np.random.default_rng(0)
@@ -263,6 +339,13 @@ def test_what_has_no_counterpart():
     y, X = np.asarray(sleep()["Reaction"]), np.ones((180, 1))
     with pytest.raises(OptionError, match="60 columns"):
         from_mixedlm(MixedLM(y, X, np.ones(180), exog_vc=wide))
+
+
+def test_a_model_without_its_data():
+    old = SPECS["intercept"][0]()
+    old.endog = old.exog = None  # as remove_data of statsmodels leaves models
+    with pytest.raises(OptionError, match=r"does not hold its data.*Build it again"):
+        from_mixedlm(old)
 
 
 @pytest.mark.parametrize(

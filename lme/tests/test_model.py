@@ -53,6 +53,7 @@ def test_a_model_is_one_of_statsmodels(sleep):
     assert model.data.frame is sleep
     close(model.data.orig_exog["Days"], sleep["Days"])
     close(model.data.orig_endog, sleep["Reaction"])
+    assert model.data.row_labels.equals(sleep.index)
 
 
 def test_from_formula_is_lmer(sleep):

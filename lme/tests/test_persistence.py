@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import warnings
+from importlib import metadata
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,9 @@ FITS = {
         "Reaction ~ Days + cs(Days | Subject)", data("sleepstudy")
     ).fit(),
     "weighted": weighted,
+    "held": lambda: lme.lmer(SLEEP, data("sleepstudy")).fit(
+        fix={"theta": {"Subject.Days": 0.2}}
+    ),
     "arrays": arrays,
     "binomial": lambda: lme.glmer(
         CBPP, lme.datasets.load("cbpp"), family="binomial"
@@ -257,6 +261,67 @@ def test_arguments_that_are_objects(tmp_path):
     assert restore_fit(tmp_path / "g", model=mine).converged
 
 
+def test_weights_and_offset_of_matrices_are_compared(tmp_path):
+    sleep = data("sleepstudy")
+    columns = {"weights": sleep["Days"] + 1.0, "offset": 0.1 * sleep["Days"]}
+
+    def built(**changes):
+        return lme.LMM(
+            sleep["Reaction"], np.ones(180), sleep["Subject"], **columns | changes
+        )
+
+    res = built().fit()
+    res.save_fit(tmp_path / "f")
+    close(restore_fit(tmp_path / "f", model=built()).params, res.params)
+    for name in columns:
+        other = built(**{name: columns[name].to_numpy()[::-1]})
+        with pytest.raises(DataError, match=f"The column '{name}' is not that of"):
+            restore_fit(tmp_path / "f", model=other)
+
+
+def test_a_column_that_is_not_there(tmp_path):
+    """A weight by name, and a model of the same formula without that column."""
+    sleep = data("sleepstudy")
+    lme.lmer(SLEEP, sleep.assign(w=1.0), weights="w").fit().save_fit(tmp_path / "f")
+    with pytest.raises(DataError, match="'w' is used by the stored fit only"):
+        restore_fit(tmp_path / "f", model=lme.lmer(SLEEP, sleep))
+
+
+def test_other_rows_of_the_same_data(tmp_path):
+    """Other subsets: the number of rows, and the number of levels in as many rows."""
+    sleep = data("sleepstudy").astype({"Subject": str})
+    half = lme.lmer(SLEEP, sleep, subset="Days < 5").fit()
+    half.save_fit(tmp_path / "f")
+    for subset, expected in (
+        ("Days < 6", "108 rows are used, the stored fit used 90"),
+        ("Subject < '337'", r"\(\(Intercept\) \+ Days \| Subject\) with 9 levels"),
+    ):
+        other = lme.lmer(SLEEP, sleep, subset=subset)
+        with pytest.raises(DataError, match=expected):
+            restore_fit(tmp_path / "f", model=other)
+
+
+class Own(lme.families.Poisson):
+    """A family of the user's own."""
+
+
+class Named(lme.families.Poisson):
+    """Another one, with a name that nobody else knows."""
+
+    name = "mine"
+
+
+@pytest.mark.parametrize("kind", [Own, Named])
+def test_families_of_the_users_own(tmp_path, kind):
+    """They are no text: the model has to be given."""
+    model = lme.glmer("TICKS ~ 1 + (1 | BROOD)", ticks(), family=kind())
+    res = model.fit()
+    res.save_fit(tmp_path / "f")
+    with pytest.raises(OptionError, match="family= as objects"):
+        restore_fit(tmp_path / "f", ticks())
+    close(restore_fit(tmp_path / "f", model=model).params, res.params)
+
+
 def test_results_that_cannot_be_stored(tmp_path):
     res = FITS["reml"]()
     again = res.refit(data("sleepstudy")["Reaction"] ** 1.1)
@@ -296,7 +361,43 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("path", ["", ".", "no/such/folder/fit.json", "a\0b", 5, None])
+def test_disks_without_links(tmp_path, monkeypatch):
+    """The file is moved to its place; a faster process is not overwritten."""
+    res = FITS["singular"]()
+    path = tmp_path / "fit.json"
+
+    def no_links(part, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    def faster(error):
+        def link(part, target):
+            target.write_text("theirs")
+            raise error
+
+        return link
+
+    monkeypatch.setattr(os, "link", no_links)
+    res.save_fit(path)
+    assert restore_fit(path, data("Dyestuff2")).converged
+    for error in (FileExistsError(17, "File exists"), PermissionError(1, "No links")):
+        path.unlink()
+        monkeypatch.setattr(os, "link", faster(error))
+        with pytest.raises(OptionError, match="exists already"):
+            res.save_fit(path)
+        assert path.read_text() == "theirs"
+    assert os.listdir(tmp_path) == ["fit.json"]
+
+
+class InBytes:
+    """A path-like object whose path is no text."""
+
+    def __fspath__(self):
+        return b"fit.json"
+
+
+@pytest.mark.parametrize(
+    "path", ["", ".", "no/such/folder/fit.json", "a\0b", 5, None, InBytes()]
+)
 def test_paths_that_cannot_be(path, stored):
     res = FITS["singular"]()
     with pytest.raises((DataError, DataTypeError)):
@@ -417,6 +518,53 @@ def test_a_changed_objective_is_refused(stored, tmp_path):
         restore_fit(tmp_path / "x", data("sleepstudy"), atol=0.1)
 
 
+@pytest.mark.parametrize(
+    "name, part, key, value, expected",
+    [
+        ("reml", "estimates", "theta", ["Infinity", 0, 1], "'theta' is not a list of"),
+        ("reml", "estimates", "theta", [1e160] * 3, "is not finite at the stored"),
+        ("gamma", "estimates", "extra", 0.0, "'extra' is not a positive number"),
+        ("gamma", "estimates", "beta", [1e5, 1e5], "is not finite at the stored"),
+        (
+            "gamma",
+            "arguments",
+            "family",
+            {"name": "gamma", "link": "log", "theta": 2.0},
+            "a theta that cannot be",
+        ),
+    ],
+)
+def test_estimates_that_cannot_be(tmp_path, name, part, key, value, expected):
+    res, path = FITS[name](), tmp_path / "f"
+    res.save_fit(path)
+    content = json.loads(path.read_text())
+    content[part][key] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=expected):
+        restore_fit(path, data("sleepstudy"))
+
+
+def test_a_kernel_that_is_not_installed(stored, tmp_path, monkeypatch):
+    content = json.loads(stored.read_text())
+    content["verdict"]["kernel"] = "cholmod"
+    (tmp_path / "x").write_text(json.dumps(content))
+    monkeypatch.setattr("lme.engine.choice.available", lambda: False)
+    again = restore_fit(tmp_path / "x", data("sleepstudy"))
+    assert again.convergence.kernel == "blocked"
+    close(again.params, restore_fit(stored, data("sleepstudy")).params)
+
+
+def test_versions_without_an_installation(tmp_path, monkeypatch):
+    """A package that is imported from its folder has no version to write down."""
+
+    def unknown(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", unknown)
+    FITS["singular"]().save_fit(tmp_path / "f")
+    assert json.loads((tmp_path / "f").read_text())["versions"]["lme"] == "unknown"
+
+
 def test_warnings_come_back_in_our_classes_only(stored, tmp_path):
     content = json.loads(stored.read_text())
     content["warnings"] = [
@@ -447,7 +595,20 @@ def test_fingerprints_depend_on_values_only():
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, "a", 1, 2.5, np.nan, -np.inf, [1, [2]], {"a": (1, "b")}]
+    "value",
+    [
+        None,
+        True,
+        np.True_,
+        "a",
+        1,
+        2.5,
+        np.nan,
+        -np.inf,
+        [1, [2]],
+        {"a": (1, "b")},
+        np.arange(3),
+    ],
 )
 def test_plain(value):
     text = json.dumps(document.plain(value), allow_nan=False)

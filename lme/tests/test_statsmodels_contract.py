@@ -283,6 +283,17 @@ def test_digits(both, digits):
         both.summary(digits=digits)
 
 
+def test_summary2_of_named_data_without_fixed_effects(sleep):
+    frame = sleep.assign(Reaction=sleep["Reaction"] - 300.0)
+    frame.attrs["name"] = "sleepstudy"
+    fit = lme.lmer("Reaction ~ 0 + (1 | Subject)", frame).fit()
+    information, components = fit.summary2().tables
+    cells = information.to_numpy().ravel().tolist()
+    assert cells[cells.index("Data:") + 1] == "sleepstudy"
+    assert list(components.index) == ["Subject (Intercept)", "Residual"]
+    assert_allclose(components.loc["Residual", "Var./Cov."], fit.scale)
+
+
 def test_float_format(res):
     assert "251.4 " in res.summary2(float_format="%.1f").as_text()
     with pytest.raises(OptionError, match="format"):
@@ -413,6 +424,32 @@ def test_compare_table(res, sleep):
     assert cell in compare_table(res, below="ci", digits=2).as_text()
     assert "(<1e-05)" in compare_table(res, below="p").as_text()
     assert "(3.26e-06)" in compare_table(res, below="p", p_style="r").as_text()
+
+
+def test_compare_table_of_other_models(glmm, sleep):
+    """A family in place of REML; no sigma; no correlation that is zero by design."""
+    apart = lme.lmer("Reaction ~ Days + (Days || Subject)", sleep).fit()
+    chosen = ("nobs", "converged", "nowhere", "use_t")
+    frame = compare_table(
+        glmm, apart, names=["g", "l"], below="none", statistics=chosen
+    ).to_frame()
+    assert frame.loc["Method"].tolist() == ["binomial(logit)", "REML"]
+    assert frame.loc["Residual"].tolist() == ["", f"{apart.scale**0.5:.4f}"]
+    assert frame.loc["converged"].tolist() == ["True", "True"]
+    assert "nowhere" not in frame.index and "" not in frame.index
+    assert not [name for name in frame.index if "corr" in name]
+    assert frame.loc["Subject.1: Days", "l"] == "5.9882"
+
+
+@pytest.mark.filterwarnings("ignore:.*divide:RuntimeWarning")
+def test_compare_table_without_random_effects():
+    """Least squares alone: no part for deviations; no mark beside a p of NaN."""
+    X = pd.DataFrame({"a": [1.0, 0.0], "b": [0.0, 1.0]})
+    saturated = OLS(pd.Series([1.0, 3.0], name="y"), X).fit()
+    frame = compare_table(saturated, stars=True, below="none").to_frame()
+    assert frame.loc["a"].tolist() == ["1.0000"]
+    assert frame.loc["b"].tolist() == ["3.0000"]
+    assert "Random effects (Std.Dev.)" not in frame.index
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,13 @@
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 from statsmodels.iolib.summary import Summary
 
 import lme
+from lme.report.summary import summarize
 from lme.report.tables import escape_csv, escape_latex
 from lme.tests.cases import data
 
@@ -173,6 +176,22 @@ def test_name_of_the_data():
     large = lme.lmer("Reaction ~ Days + (1 | Subject)", frame).fit()
     assert "Data:     sleepstudy" in small.summary().as_text()
     assert repr(lme.anova(small, large)).startswith("Data: sleepstudy\n")
+
+
+def test_levels_of_known_covariance_and_held_elements():
+    frame = data("sleepstudy")
+    names = sorted(frame["Subject"].unique())
+    K = pd.DataFrame(0.5 + 0.5 * np.eye(len(names)), index=names, columns=names)
+    model = lme.lmer("Reaction ~ 1 + (1 | Subject)", frame, covariances={"Subject": K})
+    fit = model.fit(fix={"theta": {"Subject.(Intercept)": 0.5}})
+    lines = fit.summary().as_text().splitlines()
+    assert "Levels:   known covariance between those of Subject" in lines
+    assert "Held:     Subject.(Intercept) = 0.5" in lines
+    # Of the record alone the quantiles of the residuals are computed.
+    place = lines.index("Scaled residuals:") + 2
+    quantiles = np.quantile(fit.resid / fit.scale**0.5, [0.0, 0.25, 0.5, 0.75, 1.0])
+    assert lines[place] in summarize(fit.fit_record).as_text().splitlines()
+    assert_allclose([float(q) for q in lines[place].split()], quantiles, atol=5.1e-5)
 
 
 class Balance(HTMLParser):

@@ -12,6 +12,7 @@ import lme
 from lme.errors import FitError, OptionError
 from lme.inference.text import markdown_table, p_value
 from lme.report.grid import Grid
+from lme.report.side_by_side import compare_table
 from lme.tests.cases import REFERENCE, data
 
 BROOM = json.loads((REFERENCE / "broom" / "frames.json").read_text())
@@ -224,6 +225,14 @@ def test_augment_of_other_containers(res, kind):
     assert_allclose(frame[".fitted"], res.fittedvalues, rtol=1e-6)
 
 
+def test_cooks_distances_without_coefficients():
+    """They are distances between coefficients; leverages remain, of the modes."""
+    frame = data("sleepstudy").assign(Reaction=lambda d: d["Reaction"] - 300.0)
+    rows = lme.lmer("Reaction ~ 0 + (1 | Subject)", frame).fit().augment()
+    assert rows[".cooksd"].isna().all()
+    assert (rows[".hat"] > 0.0).all() and (rows[".hat"] < 1.0).all()
+
+
 # --- tables -------------------------------------------------------------------------
 
 
@@ -319,6 +328,16 @@ def test_great_tables(res):
     html = res.to_great_table().as_raw_html()
     assert "251.4051" in html and "REML criterion 1743.6283" in html
     assert html.count("<tr") >= 4
+
+
+def test_great_tables_of_several_fits(res):
+    pytest.importorskip("great_tables")
+    grid = compare_table(res, stars=True)
+    html = grid.to_great_table().as_raw_html()
+    assert "gt_title" not in html.partition("<table")[2]
+    assert "Stars: * p &lt; 0.05" in html.replace("p < ", "p &lt; ")
+    assert grid._repr_html_() == grid.as_html()
+    assert "10.4673***" in grid.as_html()
 
 
 def test_great_tables_is_optional(res, monkeypatch):

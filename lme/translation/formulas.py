@@ -146,7 +146,5 @@ def _order(term: OldTerm, new: RandomTerm) -> tuple[int, ...] | None:
 
 
 def _same_partition(labels: NDArray[Any], codes: NDArray[np.intp]) -> bool:
-    if len(labels) != len(codes):
-        return False
     pairs = set(zip(labels.tolist(), codes.tolist(), strict=True))
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
