@@ -1,11 +1,13 @@
 """Ctrl-C: in fits, in questions to results, and in bootstraps that go on elsewhere."""
 
 import _thread
+import gc
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -21,6 +23,7 @@ from lme.engine.cholmod import Cholmod
 from lme.engine.pirls import Pirls
 from lme.errors import ConvergenceWarning
 from lme.inference.bootstrap import draws, refitting, resampling
+from lme.partitions import store
 from lme.tests.test_parallel_use import (
     crossed,
     herds,
@@ -256,6 +259,7 @@ import signal, sys, warnings
 import numpy as np
 import lme
 from lme.inference.bootstrap import resampling
+from lme.partitions import store
 from lme.tests.test_parallel_use import herds
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -352,6 +356,34 @@ def test_an_interrupted_bootstrap_on_workers(send, tmp_path):
     whole = res.bootstrap(len(part) + 8, seed=8, workers=1, progress=False)
     assert_array_equal(rest.values, whole.values)
     assert_array_equal(rest.objective, whole.objective)
+
+
+# --- partitions -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 3, 5], ids=["first-rows", "rows", "pairs"])
+def test_an_interrupt_while_partitions_are_encoded(number, tmp_path, monkeypatch):
+    """The files of a fit that did not come to be are removed, and made again."""
+    pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(7)
+    frame = pd.DataFrame({c: rng.integers(0, 12, 300) for c in "gh"})
+    frame["k"] = rng.poisson(np.exp(0.3 * rng.standard_normal(12)[frame.g]))
+    path, files = tmp_path / "rows.parquet", tmp_path / "files"
+    frame.to_parquet(path, row_group_size=100)
+    files.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(files))
+    formula = "k ~ 1 + (1 | g) + (1 | h)"
+    model = lme.glmer(formula, path, family="poisson")
+    step, _ = interrupting_at(store.saved, number)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(store, "saved", step)
+        model.fit()
+    gc.collect()
+    assert not list(files.iterdir())
+    again = model.fit().objective
+    assert len(list(files.iterdir())) == 1
+    inside = lme.glmer(formula, frame, family="poisson").fit().objective
+    assert again == pytest.approx(inside, abs=1e-8)
 
 
 # --- other processes ------------------------------------------------------------------
