@@ -7,9 +7,10 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from numpy.testing import assert_allclose
 from scipy.optimize import minimize
-from scipy.stats import norm
+from scipy.stats import gamma, nbinom, norm
 
 import lme
 from lme.covariance import STRUCTURES
@@ -17,6 +18,7 @@ from lme.engine import natural
 from lme.engine.choice import choose
 from lme.engine.deviance import Deviance
 from lme.engine.restriction import held
+from lme.errors import FitError
 from lme.inference.profile import profiling
 from lme.inference.profile.curves import Curve
 from lme.inference.profile.parameters import parameters
@@ -280,6 +282,57 @@ def test_a_glmm_by_an_optimizer_that_knows_nothing():
         assert best.fun - fit.objective == pytest.approx(curve.zeta[k] ** 2, abs=2e-6)
 
 
+def skewed(family):
+    """Twelve groups of six counts, or of six positive numbers."""
+    rng = np.random.default_rng(1)
+    g, x = np.repeat(np.arange(12), 6), rng.normal(size=72)
+    mu = np.exp(1 + 0.3 * x + rng.normal(0, 0.5, 12)[g])
+    counts = family == "negative_binomial"
+    y = rng.negative_binomial(2, 2 / (2 + mu)) if counts else rng.gamma(4, mu / 4)
+    return pd.DataFrame({"y": y, "x": x, "g": g.astype(str)})
+
+
+def integrated(frame, family, values):
+    """``-2 log-likelihood`` at sd, sigma or theta, and beta, by 60 fixed nodes."""
+    sd, extra, *beta = values
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    eta = beta[0] + beta[1] * frame["x"].to_numpy()
+    mu = np.exp(eta[:, None] + sd * nodes)
+    y = frame["y"].to_numpy()[:, None]
+    if family == "negative_binomial":
+        rows = nbinom.logpmf(y, extra, extra / (extra + mu))
+    else:
+        rows = gamma.logpdf(y, 1 / extra**2, scale=mu * extra**2)
+    groups = pd.DataFrame(rows).groupby(frame["g"].to_numpy()).sum()
+    parts = np.exp(groups.to_numpy()) @ weights / np.sqrt(2 * np.pi)
+    return -2.0 * np.log(parts).sum()
+
+
+@pytest.mark.parametrize(
+    "family, name", [("negative_binomial", "nb_theta"), ("gamma", "sigma")]
+)
+def test_dispersions_by_integration(family, name):
+    """Profiles of the last parameter of a family, with adaptive quadrature."""
+    frame = skewed(family)
+    model = lme.glmer("y ~ x + (1 | g)", frame, family=family, link="log")
+    result = model.fit(nAGQ=15)
+    profile = result.profile(name, exact=())
+    curve = profile[name]
+    assert curve.zeta[0] < -2.9 and curve.zeta[-1] > 2.9
+    for value, others, zeta in zip(curve.values, curve.others, curve.zeta, strict=True):
+        assert others[1] == pytest.approx(value, rel=1e-12)
+        rise = integrated(frame, family, others) - profile.deviance
+        assert rise == pytest.approx(zeta**2, abs=2e-5)
+    # The ends are minima over the other parameters.
+    others = curve.others[-1]
+    for j, step in ((0, 1e-3), (2, 1e-3), (3, 1e-3)):
+        moved = [
+            integrated(frame, family, others + sign * step * np.eye(4)[j])
+            for sign in (-1, 1)
+        ]
+        assert min(moved) > integrated(frame, family, others)
+
+
 def test_slopes_are_those_of_zeta():
     for name in ("sleep_full", "cbpp"):
         result = fitted(name)
@@ -404,6 +457,9 @@ def test_a_correlation_that_the_data_do_not_bound():
     profile = result.profile()
     curve = profile["cor_x.(Intercept)|g"]
     assert curve.limits(0.95) == (-1.0, 1.0)
+    # Where the correlation has no meaning left zeta stays what it is at the end.
+    assert_allclose(curve.zeta_at([-1.0, 1.0]), curve.zeta[[0, -1]], atol=1e-6)
+    assert np.isnan(curve.zeta_at([-1.01, 1.01])).all()
     most = np.sqrt(without.objective - result.objective)
     assert np.abs(curve.zeta).max() <= most + 1e-4
     assert profile["sd_x|g"].zeta[0] == pytest.approx(-most, abs=1e-4)
@@ -455,6 +511,52 @@ def test_a_better_optimum_is_found_and_used():
     assert_allclose(found.confint(), right.confint(), rtol=2e-3, atol=1e-3)
 
 
+def test_a_better_optimum_of_a_generalized_model():
+    fit = fitted("cbpp").fit_record
+    moved = replace(fit, theta=1.5 * fit.theta)
+    right = fitted("cbpp").profile("period2", exact=())
+    with pytest.warns(lme.errors.ProfileWarning, match="lower deviance"):
+        found = profiling.profile(moved, "period2", exact=())
+    assert found.deviance == pytest.approx(right.deviance, abs=1e-6)
+    assert_allclose(found.confint(), right.confint(), rtol=2e-3)
+
+
+def test_better_optima_without_end(monkeypatch):
+    fit = fitted("sleep_full", reml=False).fit_record
+    astray = replace(fit, theta=fit.theta * [1.5, 0.0, 0.4])
+    monkeypatch.setattr(profiling, "_RESTARTS", 0)
+    with pytest.raises(FitError, match=r"again and again.*from other starts"):
+        profiling.profile(astray, "Days", exact=())
+
+
+def test_a_better_optimum_among_several_processes():
+    """All parameters begin again in turn; the curves are those of one process."""
+    fit = fitted("sleep_full", reml=False).fit_record
+    astray = replace(fit, theta=fit.theta * [1.5, 0.0, 0.4])
+    chosen = ["Days", "(Intercept)"]
+    with pytest.warns(lme.errors.ProfileWarning, match="lower deviance"):
+        alone = profiling.profile(astray, chosen, exact=())
+    with (
+        parallel_config(backend="threading"),
+        pytest.warns(lme.errors.ProfileWarning, match="lower deviance"),
+    ):
+        found = profiling.profile(astray, chosen, exact=(), n_jobs=2)
+    assert_allclose(found.confint(), alone.confint(), rtol=1e-9)
+
+
+def test_a_known_sigma_and_unequal_deviations():
+    """A pattern of correlations whose deviations are held one by one."""
+    model = lme.lmer(f"y ~ 1 + {CALLS['cs']}", repeated(), sigma=1.0)
+    profile = model.fit().profile(["sd_t1|g", "cor|g"], exact=())
+    known = parameters(structured("cs").fit_record)
+    for curve in profile.values():
+        for k in (0, -1):
+            values = np.insert(curve.others[k], 4, 1.0)
+            rise = dense_deviance(structured("cs").fit_record, known, values)
+            rise -= profile.deviance
+            assert rise == pytest.approx(curve.zeta[k] ** 2, abs=1e-6)
+
+
 def test_a_known_sigma_is_not_profiled():
     """Meta-analysis: the deviance of tau, worked out by hand."""
     rng = np.random.default_rng(1)
@@ -482,6 +584,36 @@ def test_a_known_sigma_is_not_profiled():
         fit = slopes.fit().fit_record
         rise = dense_deviance(fit, known, values) - found.deviance
         assert rise == pytest.approx(each.zeta[1] ** 2, abs=3e-5)
+
+
+def test_frames_of_evenly_spaced_values():
+    """The density is the derivative of the normal distribution at zeta."""
+    curve = fitted("sleep_int").profile("Days")["Days"]
+    frame = curve.to_frame(points=401)
+    at = frame["value"].to_numpy()
+    assert_allclose(np.diff(at), (curve.values[-1] - curve.values[0]) / 400)
+    slope = np.gradient(norm.cdf(curve.zeta_at(at)), at)
+    assert_allclose(frame["density"][1:-1], slope[1:-1], rtol=2e-3, atol=1e-6)
+    assert list(curve.to_frame()["value"]) == list(curve.values)
+
+
+def test_contours_beyond_the_profile_are_left_out():
+    profile = fitted("sleep_int").profile(["Days", "(Intercept)"], reach=1.3, exact=())
+    frame = profile.contours("Days", "(Intercept)", levels=(0.3, 0.99))
+    assert set(frame["level"]) == {0.3}
+    short = fitted("sleep_int").profile(
+        ["Days", "(Intercept)"], reach=0.4, step=1.0, exact=()
+    )
+    frame = short.contours("Days", "(Intercept)")
+    assert frame.empty and "level" in frame
+
+
+def test_wald_limits_without_coefficients():
+    frame = data("sleepstudy").assign(Reaction=lambda d: d["Reaction"] - 300.0)
+    result = lme.lmer("Reaction ~ 0 + (1 | Subject)", frame).fit()
+    found = result.confint(method="wald")
+    assert list(found.index) == ["sd_(Intercept)|Subject", "sigma"]
+    assert found.isna().all().all()
 
 
 def test_a_profile_that_is_not_monotone():

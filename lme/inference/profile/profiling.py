@@ -158,15 +158,12 @@ def _apart(
 
 def _alone(fit: MixedFit, i: int, options: tuple[Any, ...]) -> tuple[Curve, int] | None:
     """The curve of one parameter; None where a better optimum was found."""
-    with warnings.catch_warnings():
-        # What there is to say is said where the curves are put together.
-        warnings.simplefilter("ignore")
-        ground = surface(fit)
-        walk = _Walk(ground, *options)
-        try:
-            return walk.curve(ground.parameters[i]), walk.evaluations
-        except BetterOptimum:
-            return None
+    ground = surface(fit)
+    walk = _Walk(ground, *options)
+    try:
+        return walk.curve(ground.parameters[i]), walk.evaluations
+    except BetterOptimum:
+        return None
 
 
 def _check(
