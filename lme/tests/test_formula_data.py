@@ -332,6 +332,7 @@ def test_subset_follows_evaluation(data):
         ([99], DataError),
         ([0, N], DataError),
         ([-N - 1, 0], DataError),
+        (np.array([], dtype=int), DataError),
         ("nothing > 1", FormulaError),
         (np.array([True, False]), DataTypeError),
     ],
@@ -342,8 +343,8 @@ def test_unusable_subsets(data, subset, error):
 
 
 def test_positions_count_from_the_end_too(data):
-    design = build_design("y ~ x + (1 | b)", data, subset=[0, N - 2, -1, -N + 1])
-    assert design.index.tolist() == ["row0", "row28", "row29", "row1"]
+    design = build_design("y ~ x + (1 | b)", data, subset=[1, N - 2, -1, -N])
+    assert design.index.tolist() == ["row1", "row28", "row29", "row0"]
 
 
 def test_weights_and_offsets(data):
@@ -912,6 +913,9 @@ def test_small_numbers_are_of_another_scale_too(data):
     with pytest.warns(DataWarning, match="scales: 'z' has .*, 'x' of") as caught:
         lmer("y ~ x + z + (1 | g)", small, checks={"scale": "warn"})
     assert len(caught) == 1
+    # A constant has no scale, whatever its value.
+    model = lmer("y ~ 0 + two + x + (1 | g)", data.assign(two=2.0))
+    assert model.warnings == ()
 
 
 def test_matrices_with_other_labels_are_refused(data):
