@@ -76,6 +76,12 @@ class _Response:
     X: Array
 
 
+def needs_gradient(at: Evaluation) -> None:
+    """Take the value from a point without a gradient: no search could leave it."""
+    if not (np.isfinite(at.value) and np.isfinite(at.gradient).all()):
+        at.value = np.inf
+
+
 class Laplace:
     """Laplace approximation, jointly in coefficients and covariance parameters.
 
@@ -99,7 +105,7 @@ class Laplace:
         self.pirls = Pirls(problem)
         self.evaluations = 0
         self.iterations = 0
-        self.gamma = np.zeros(problem.p)
+        self.gamma, self._lowest = np.zeros(problem.p), np.inf
         self._constant: float | None = None
         self._u = [np.zeros((f.levels, f.values.shape[1])) for f in problem.factors]
 
@@ -140,18 +146,28 @@ class Laplace:
             return bad
         if self.observed:
             self._take_observed(modes, lambdas)
-        self._u = modes.u
         self.iterations += modes.iterations
-        if self.joint:
-            self.gamma = modes.gamma
         constant = self.constant(extra)
         value = modes.penalized + modes.logdet + constant
         if not np.isfinite(value):
             return bad
+        self._keep(modes, float(value))
         out = Evaluation(psi, float(value), np.empty(0), modes, self, lambdas)
         if gradient:
             self._differentiate(out, extra)
+            needs_gradient(out)
         return out
+
+    def _keep(self, modes: Modes, value: float) -> None:
+        """Start the next modes from these.
+
+        Coefficients that move with the modes may have gone to another minimum at a far
+        point: those of the best point so far stay.
+        """
+        if not self.joint:
+            self._u = modes.u
+        elif value <= self._lowest:
+            self._u, self.gamma, self._lowest = modes.u, modes.gamma, value
 
     def _take_observed(self, modes: Modes, lambdas: Sequence[Array]) -> None:
         """Let ``log|H|`` be that of the Hessian of the penalized deviance itself."""
@@ -170,7 +186,7 @@ class Laplace:
         sums = modes.rows.leverages(*kernel.inverse(), self.observed)
         response = self._response(sums, modes, at.lambdas)
         if response is None:
-            at.value, at.gradient = np.inf, np.full(at.theta.size, np.nan)
+            at.gradient = np.full(at.theta.size, np.nan)
             return
         parts = [] if self.joint else [modes.rows.Xg + response.X]
         parts.append(self._covariance_part(at, response))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import logsumexp
 
-from lme.engine.laplace import Evaluation, Laplace
+from lme.engine.laplace import Evaluation, Laplace, needs_gradient
 from lme.engine.pirls import Modes
 from lme.engine.rows import Problem
 from lme.families.base import Pointwise
@@ -78,6 +78,7 @@ class Quadrature(Laplace):
                 raise ValueError("No factorization yet.")
             out.adjoints = kernel.adjoint(np.zeros((0, 0)))
             out.gradient = level.gradient(theta)
+            needs_gradient(out)
         return out
 
 
