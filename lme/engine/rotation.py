@@ -127,7 +127,7 @@ def _own_product(diagonal: Array, T: Array) -> Array:
     for a in range(p):
         for b in range(a + 1):
             weights = A[:, a, b]
-            if a == b and (weights >= 0.0).all():
+            if (weights >= 0.0).all():
                 half = np.sqrt(weights)[:, None] * T
                 lower = blas.dsyrk(1.0, half.T, lower=1)
                 block = np.tril(lower) + np.tril(lower, -1).T
