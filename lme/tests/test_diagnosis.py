@@ -166,6 +166,43 @@ def test_too_many_zeros():
     assert "left out" in report(none, "y ~ x + (1 | g)", family="poisson").next["zeros"]
 
 
+def test_less_spread_than_the_family_has():
+    """Binomial counts of twelve trials have 0.3 of the variance of a Poisson."""
+    rng = np.random.default_rng(2)
+    frame = linear().assign(y=rng.binomial(12, 0.7, 320))
+    found = report(frame, "y ~ x + (1 | g)", family="poisson").loc["dispersion"]
+    assert found.value == pytest.approx(0.3, abs=0.05)
+    assert found.verdict == "look" and "dependent counts" in found.next
+
+
+def test_zeros_are_judged_where_there_could_be_some():
+    rng = np.random.default_rng(2)
+    frame = linear().assign(y=rng.poisson(60, 320))
+    found = report(frame, "y ~ x + (1 | g)", family="poisson")
+    assert "zeros" not in found.index and found.verdict["dispersion"] == "ok"
+
+
+def test_groups_of_two_rows_have_no_spread():
+    few = linear().groupby("g").head(2)
+    found = report(few.assign(y=few.x + few.b + few.e))
+    assert not any("spread by" in name for name in found.index)
+
+
+def test_condition_number_without_a_constant():
+    """Predictors are centred only where the model has a constant."""
+    frame = linear().assign(x=lambda d: d.x + 5, z=lambda d: d.z + 5)
+    frame = frame.assign(y=frame.x + frame.b + frame.e)
+    X = frame[["x", "z"]].to_numpy()
+    for formula, shift, words in (
+        ("y ~ 0 + x + z + (1 | g)", 0.0, "of the scaled"),
+        ("y ~ x + z + (1 | g)", X.mean(axis=0), "of the centred and scaled"),
+    ):
+        found = report(frame, formula).loc["collinearity"]
+        expected = (X - shift) / np.linalg.norm(X - shift, axis=0)
+        close(found.value, np.linalg.cond(expected), 1e-8)
+        assert words in found.finding
+
+
 @pytest.mark.parametrize("name", sorted(PEARSON))
 def test_pearson_is_lme4s(name):
     square, df = PEARSON[name]

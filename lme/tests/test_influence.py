@@ -19,6 +19,7 @@ from lme.engine.crossproducts import pattern
 from lme.engine.downdating import full_rank, without_rows
 from lme.engine.lmm import Criterion
 from lme.errors import DataError, FitError, GroupError, OptionError
+from lme.inference.diagnostics import unit_deletion
 from lme.inference.diagnostics.influence import influence
 from lme.inference.diagnostics.leverage import held
 from lme.inference.diagnostics.unit_deletion import one_newton_step
@@ -306,6 +307,76 @@ def test_labels_for_each_row():
     some = res.get_influence(np.where(frame.Days < 2, 1.0, np.nan))
     close(some.params_deleted.loc[1.0], again.params, 1e-7)
     assert len(some.index) == 1
+
+
+def test_labels_of_all_rows_where_some_are_left_out():
+    frame = lme.datasets.load("sleepstudy")
+    frame.loc[[3, 50], "Reaction"] = np.nan
+    res = lme.lmer("Reaction ~ Days + (1 | Subject)", frame).fit()
+    found = res.get_influence(frame.Subject.astype(str))
+    close(found.params_deleted, res.get_influence("Subject").params_deleted, 1e-12)
+    assert found.sizes[:2].tolist() == [9, 10] and found.sizes.sum() == 178
+    with pytest.raises(DataError, match="179 labels, and the model has 178"):
+        res.get_influence(frame.Subject.astype(str).iloc[:179])
+
+
+def test_rows_of_a_model_without_fixed_effects():
+    """Nothing to move: leverages and studentized residuals are left."""
+    frame = lme.datasets.load("sleepstudy").assign(y=lambda d: d.Reaction - 300)
+    res = lme.lmer("y ~ 0 + (1 | Subject)", frame).fit()
+    found = res.get_influence()
+    assert found.params_deleted.shape == (180, 0)
+    assert found.cooks_distance.isna().all()
+    scaled = res.resid / np.sqrt(res.scale * (1 - res.hatvalues()))
+    close(found.resid_studentized_internal, scaled, 1e-10)
+
+
+def test_a_generalized_model_has_no_sigma():
+    res = fitted("cbpp")
+    rows = res.get_influence()
+    pearson = res.residuals(type="pearson")
+    close(
+        rows.resid_studentized_internal, pearson / np.sqrt(1 - res.hatvalues()), 1e-10
+    )
+    groups = res.get_influence("herd")
+    assert list(groups.varcomp_change) == ["(Intercept)|herd"]
+    frame = data("cbpp")
+    again = lme.glmer(res.model.formula, frame[frame.herd != "1"], family="binomial")
+    ratio = again.fit().theta.iloc[0] ** 2 / res.theta.iloc[0] ** 2
+    close(groups.varcomp_change.iloc[0, 0], ratio - 1, 1e-4)
+
+
+def test_a_failure_stops_its_own_unit_only(monkeypatch):
+    """The reason stands beside the unit, and in print."""
+    original = unit_deletion.LinearRefits.without
+
+    def failing(self, rows):
+        if rows[0] == 0:
+            raise np.linalg.LinAlgError("Singular matrix")
+        if rows[0] == 10:
+            raise FitError("There is no minimum.", "One was expected.")
+        return original(self, rows)
+
+    right = fitted("sleep_int").get_influence("Subject")
+    monkeypatch.setattr(unit_deletion.LinearRefits, "without", failing)
+    found = fitted("sleep_int").get_influence("Subject")
+    expected = {"308": "Singular matrix", "309": "There is no minimum."}
+    assert found.notes.to_dict() == expected
+    assert repr(found).splitlines()[-1] == "309: There is no minimum."
+    close(found.params_deleted.iloc[2:], right.params_deleted.iloc[2:], 1e-10)
+    assert found.params_deleted.iloc[:2].isna().all().all()
+
+
+def test_a_factor_of_one_level_does_not_hinder():
+    frame = lme.datasets.load("sleepstudy").assign(all="a")
+    checks = {"one_level": "ignore", "levels": "ignore"}
+    formula = "Reaction ~ Days + (1 | Subject) + (1 | all)"
+    res = lme.lmer(formula, frame, checks=checks).fit()
+    found = res.get_influence("Subject")
+    assert found.notes.empty
+    # The intercept takes up the only level: as if it were not there.
+    without = fitted("sleep_int").get_influence("Subject")
+    close(found.params_deleted, without.params_deleted, 1e-6)
 
 
 @pytest.mark.parametrize(

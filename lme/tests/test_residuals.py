@@ -247,6 +247,7 @@ def test_scaled_and_studentized():
             "kind='conditional'",
         ),
         ("cbpp", {"type": "working", "standardize": "leverage"}, "type='pearson'"),
+        ("cbpp", {"type": "normalized"}, "a generalized model.*type='pearson'"),
     ],
 )
 def test_refusals(name, options, message):
@@ -298,6 +299,23 @@ def test_whitening_is_the_cholesky_factors(name, in_turn, monkeypatch):
     expected = np.linalg.solve(L, root * res.residuals("marginal")) / res.sigma
     found = res.residuals("marginal", standardize="cholesky")
     close(found, expected, 1e-8, 1e-10)
+
+
+@pytest.mark.parametrize("block", [3, 400])
+def test_whitening_of_related_levels(block, monkeypatch):
+    """Known covariances between levels, and parts with more rows than a block."""
+    frame = lme.datasets.load("sleepstudy").astype({"Subject": str}).iloc[:90]
+    names = sorted(frame["Subject"].unique())
+    K = pd.DataFrame(0.4 + 0.6 * np.eye(len(names)), index=names, columns=names)
+    res = lme.lmer(
+        "Reaction ~ Days + (1 | Subject)", frame, covariances={"Subject": K}
+    ).fit()
+    monkeypatch.setattr(whitening, "_BLOCK", block)
+    codes = pd.factorize(frame["Subject"], sort=True)[0]
+    V = np.eye(len(frame)) + res.theta.iloc[0] ** 2 * K.to_numpy()[np.ix_(codes, codes)]
+    e = res.residuals("marginal") / np.sqrt(res.scale)
+    found = res.residuals("marginal", standardize="cholesky")
+    close(found, np.linalg.solve(np.linalg.cholesky(V), e), 1e-9)
 
 
 def test_parts_are_found():

@@ -172,14 +172,14 @@ def outlying_rows(fit: MixedFit, scores: Array) -> Check:
 
 
 def collinearity(fit: MixedFit) -> list[Check]:
-    """Condition number of the predictors, centred and scaled."""
+    """Condition number of the predictors, scaled, and centred beside a constant."""
     names = np.array(coefficient_names(fit))
-    X = fit.X
+    X, done = fit.X, "scaled"
     if X.shape[1]:
         ones = np.ones(len(X))
         left = ones - X @ np.linalg.lstsq(X, ones, rcond=None)[0]
         if float(left @ left) < 1e-8 * len(X):
-            X = X - X.mean(axis=0)
+            X, done = X - X.mean(axis=0), "centred and scaled"
     length = np.sqrt((X**2).sum(axis=0))
     varying = length > 1e-10 * np.sqrt((fit.X**2).sum(axis=0))
     X, names = X[:, varying] / length[varying], names[varying]
@@ -196,7 +196,7 @@ def collinearity(fit: MixedFit) -> list[Check]:
             "condition number",
             number,
             worst(bad, number >= 30.0),
-            f"condition number {number:.1f} of the centred and scaled predictors",
+            f"condition number {number:.1f} of the {done} predictors",
             f"res.vif(); {together[0]} and {together[1]} go together" if bad else "",
         )
     ]
