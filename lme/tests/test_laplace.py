@@ -258,6 +258,59 @@ def test_random_designs(pair, kind, seed, observed, n):
     agree(criterion, psi, rtol=1e-4)
 
 
+def working_changes(problem, at):
+    """For each parameter of theta its factor, and how lambda changes with it."""
+    template = problem.template
+    jacobians = template.jacobians(at.theta[problem.p :][: template.size])
+    for slot, J in zip(template.slots, jacobians, strict=True):
+        for each in J:
+            change = np.zeros_like(at.lambdas[slot.factor])
+            change[slot.columns, slot.columns] = each
+            yield slot.factor, change
+
+
+@pytest.mark.parametrize("kind", ["slope", "crossed"])
+@pytest.mark.parametrize(
+    "family, link", [("poisson", "log"), ("bernoulli", "probit"), ("gamma", "log")]
+)
+def test_curvature_is_that_of_the_working_model(family, link, kind):
+    """Average information of a linear mixed model by dense matrices."""
+    problem, psi = problem_of(resolve(family, link), kind, 12)
+    criterion = Laplace(problem)
+    at = criterion.evaluate(psi)
+    W, v = at.modes.at.W, -0.5 * at.modes.at.g
+
+    def covariance(f, inner):
+        factor = problem.factors[f]
+        same = factor.codes[:, None] == factor.codes
+        return same * (factor.values @ inner @ factor.values.T)
+
+    V = np.diag(1.0 / W)
+    for f, lam in enumerate(at.lambdas):
+        V += covariance(f, lam @ lam.T)
+    inverse = np.linalg.inv(V)
+    changes = list(working_changes(problem, at))
+    first = []
+    for f, change in changes:
+        half = change @ at.lambdas[f].T
+        first.append(covariance(f, half + half.T))
+    p, k = problem.p, len(changes)
+    expected = np.zeros((psi.size, psi.size))
+    expected[:p, :p] = 2.0 * problem.basis.T @ inverse @ problem.basis
+    rest = inverse - np.outer(v, v)
+    for i, (f, change) in enumerate(changes):
+        for j, (g, other) in enumerate(changes):
+            value = v @ first[i] @ inverse @ first[j] @ v
+            if f == g:
+                half = change @ other.T
+                value += np.vdot(rest, covariance(f, half + half.T))
+            expected[p + i, p + j] = value
+    if psi.size > p + k:
+        expected[-1, -1] = problem.n
+    found = criterion.curvature(at)
+    np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("count", [1, 2, 5, 25, 100])
 def test_nodes_integrate_the_normal_density(count):
     x, log_w = nodes(count)
