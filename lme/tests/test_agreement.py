@@ -3,7 +3,7 @@
 import pytest
 
 import lme
-from lme.errors import OptionError
+from lme.errors import DataTypeError, OptionError
 from lme.tests.cases import CASES
 
 
@@ -28,3 +28,11 @@ def test_generalized_model():
 def test_unknown_optimizer():
     with pytest.raises(OptionError, match="Did you mean 'powell'"):
         lme.allfit(CASES["dyestuff"].fit(), ["pwell"])
+
+
+def test_names_of_optimizers():
+    res = CASES["dyestuff"].fit()
+    assert list(lme.allfit(res, "powell").index) == ["powell"]
+    for wrong in (5, [], {"powell"}):
+        with pytest.raises(DataTypeError, match=r"no list of names.*newton, nelder"):
+            lme.allfit(res, wrong)

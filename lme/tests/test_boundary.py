@@ -11,6 +11,7 @@ from scipy import stats
 
 import lme
 from lme.errors import FitError
+from lme.inference.comparison import exact_null, likelihood_ratios
 from lme.inference.comparison.boundary import (
     Cone,
     Mixture,
@@ -173,6 +174,11 @@ def test_unknown_distribution(frame):
     """Correlations mean nothing where variances are zero."""
     found = found_mixture("y ~ 1", "y ~ 1 + ar1(0 + f | g)", frame)
     assert np.isnan(found.p_value(3.0)) and str(found).startswith("not known")
+    # Several variances beside a structure that is not linear in its parameters.
+    beside = found_mixture(
+        "y ~ 1 + ar1(0 + f | h)", "y ~ 1 + ar1(0 + f | h) + (x | g)", frame
+    )
+    assert np.isnan(beside.p_value(3.0)) and "not linear" in str(beside)
     table = lme.anova(
         lme.lmer("y ~ 1 + (1 | h)", frame).fit(),
         lme.lmer("y ~ 1 + (1 | h) + ar1(0 + f | g)", frame).fit(),
@@ -324,6 +330,45 @@ def test_exact_test_refuses():
     known = lme.lmer("Reaction ~ Days + (1 | Subject)", frame, sigma=30.0).fit()
     with pytest.raises(FitError, match="known sigma"):
         known.ranova(test="exact")
+    held = large.update(
+        fix={"theta": {"Subject.Days": 0.0, "Subject.Days.(Intercept)": 0.0}}
+    )
+    with pytest.raises(FitError, match=r"theta are held in the models.*test='boot'"):
+        lme.anova(held, large, test="exact")
+    chain = {"residual": "ar1(Days | Subject)"}
+    one = lme.lmer("Reaction ~ Days + (1 | Subject)", frame, **chain).fit()
+    with pytest.raises(FitError, match="residual structure ar1"):
+        one.ranova(test="exact")
+
+
+def test_exact_test_of_too_many_effects(monkeypatch):
+    monkeypatch.setattr(exact_null, "_MOST", 5)
+    res = lme.lmer("Yield ~ 1 + (1 | Batch)", data("Dyestuff")).fit()
+    with pytest.raises(FitError, match=r"that of 6 random effects.*chi-square mixture"):
+        res.ranova(test="exact")
+
+
+def test_spectrum_of_related_levels():
+    """``Z K Z'`` and its part beside the fixed effects, by dense matrices."""
+    frame = data("sleepstudy").astype({"Subject": str})
+    names = sorted(frame["Subject"].unique())
+    K = pd.DataFrame(0.5 + 0.5 * np.eye(18), index=names, columns=names)
+    res = lme.lmer(
+        "Reaction ~ Days + (1 | Subject)", frame, covariances={"Subject": K}
+    ).fit(reml=False)
+    large = candidate(res)
+    small = without_random_effects(large)
+    found = spectrum(small, large, nesting(small, large))
+    Z = pd.get_dummies(frame["Subject"])[names].to_numpy(float)
+    X = np.asarray(res.model.exog)
+    P = np.eye(180) - X @ np.linalg.pinv(X)
+    for values, count, V in (
+        (found.xi, found.xi_count, Z @ K.to_numpy() @ Z.T),
+        (found.mu, found.mu_count, P @ Z @ K.to_numpy() @ Z.T @ P),
+    ):
+        expected = np.linalg.eigvalsh(V)
+        expected = expected[expected > 1e-8 * expected.max()]
+        assert_allclose(np.repeat(values, count.astype(int)), expected, rtol=1e-9)
 
 
 # --- the bootstrap --------------------------------------------------------------------
@@ -358,6 +403,18 @@ def test_bootstrap_p_value():
     assert "200 responses drawn from the smaller model" in found.methods[-1]
     again = lme.anova(large, small, test="boot", nsim=200, seed=1)
     assert again["Pr(boot)"].iloc[1] == p
+
+
+def test_replicates_that_could_not_be_fitted(monkeypatch):
+    """They are counted in a note, and the p-value is that of the others."""
+    frame = data("sleepstudy")
+    small = lme.lmer("Reaction ~ 1 + (1 | Subject)", frame).fit()
+    large = lme.lmer("Reaction ~ Days + (1 | Subject)", frame).fit()
+    draws = np.append(np.full(3, np.nan), np.linspace(0.1, 2.0, 16))
+    monkeypatch.setattr(likelihood_ratios, "bootstrap_statistics", lambda *_: draws)
+    found = lme.anova(small, large, test="boot", nsim=19)
+    assert found["Pr(boot)"].iloc[1] == pytest.approx(1 / 17)
+    assert "3 replicates of the bootstrap could not be fitted." in found.notes
 
 
 def test_bootstrap_of_a_glmm():

@@ -4,6 +4,7 @@ import gzip
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
@@ -225,6 +226,49 @@ def test_other_families_without_random_effects():
     close(plain.objective, -2 * free.llf, 1e-7)
 
 
+def test_exposure_is_an_offset():
+    """statsmodels has the exposure of counts; here its logarithm is an offset."""
+    frame = data("grouseticks")
+    frame["hours"] = np.random.default_rng(0).uniform(1, 5, len(frame))
+    formula = "TICKS ~ YEAR + offset(log(hours)) + (1 | BROOD)"
+    res = lme.glmer(formula, frame, family="poisson").fit()
+    y, X = np.asarray(frame["TICKS"], float), np.asarray(res.model.exog)
+    glm = sm.GLM(y, X, family=sm.families.Poisson(), exposure=frame["hours"]).fit()
+    found = lme.anova(glm, res)
+    close(found["logLik"].iloc[0], glm.llf, 1e-10)
+    close(found["Chisq"].iloc[1], 2 * (res.llf - glm.llf), 1e-8)
+    with pytest.raises(FitError, match="different offsets"):
+        lme.anova(sm.GLM(y, X, family=sm.families.Poisson()).fit(), res)
+
+
+def test_a_gamma_model_without_effects_from_a_bad_start():
+    """Least squares on 1 / y leaves the range of the link; the optimum is the GLM's."""
+    rng = np.random.default_rng(7)
+    x = rng.uniform(0, 10, 80)
+    y = rng.gamma(1.0, 1 / (0.02 + 0.3 * x))
+    frame = pd.DataFrame({"y": y, "x": x, "g": np.repeat(np.arange(10), 8).astype(str)})
+    X = np.column_stack([np.ones(80), x])
+    assert (X @ np.linalg.lstsq(X, 1 / y)[0]).min() < 0
+    res = lme.glmer("y ~ x + (1 | g)", frame, family="gamma").fit()
+    glm = sm.GLM(y, X, family=sm.families.Gamma()).fit()
+    best = max(glm.llf_scaled(s) for s in np.linspace(0.2, 4.0, 4000))
+    close(without_random_effects(candidate(res)).objective, -2 * best, 1e-6)
+
+
+def test_a_larger_model_that_fits_worse():
+    """A search that stopped early: no test, and a note."""
+    small = fit(INTERCEPT, reml=False)
+    model = lme.lmer(SLEEP, data("sleepstudy"))
+    with pytest.warns(lme.ConvergenceWarning):
+        early = model.fit(
+            reml=False, control={"max_evaluations": 1}, start=[0.01, 0.0, 0.01]
+        )
+    table = lme.anova(small, early)
+    close(table["Chisq"].iloc[1], small.objective - early.objective, 1e-8)
+    assert table["Chisq"].iloc[1] < 0 and np.isnan(table["Pr(>Chisq)"].iloc[1])
+    assert "stopped early" in " ".join(table.notes)
+
+
 # --- what is refused ------------------------------------------------------------------
 
 REFUSED = {
@@ -365,6 +409,10 @@ def test_anova_refuses():
     light.remove_data()
     with pytest.raises(FitError, match="remove_data"):
         lme.anova(light, res)
+    ols = smf.ols("Reaction ~ Days", data("sleepstudy")).fit()
+    ols.remove_data()
+    with pytest.raises(FitError, match="remove_data"):
+        lme.anova(ols, res)
     robust = smf.rlm("Reaction ~ Days", data("sleepstudy")).fit()
     with pytest.raises(OptionError, match=r"result of RLM.*OLS"):
         lme.anova(robust, res)

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lme
-from lme.errors import OptionError
+from lme.errors import FitError, OptionError
 from lme.inference.comparison.candidates import candidate
 from lme.inference.comparison.nesting import (
     is_nested,
@@ -135,6 +135,33 @@ def test_generalized_models(frame):
     assert is_nested(small, large) and not is_nested(large, small)
     other = lme.lmer("n ~ x + f + (x | g)", counts).fit()
     assert not is_nested(small, other)
+
+
+def test_related_levels(frame):
+    """Models that were built apart have the same relation if its numbers are."""
+    levels = sorted(frame["g"].astype(str).unique())
+    n = len(levels)
+    frame = frame.assign(g=frame["g"].astype(str))
+
+    def related(formula, share):
+        K = pd.DataFrame(share + (1 - share) * np.eye(n), index=levels, columns=levels)
+        return lme.lmer(formula, frame, covariances={"g": K}).fit(reml=False)
+
+    small, large = related("y ~ 1 + (1 | g)", 0.3), related("y ~ x + (1 | g)", 0.3)
+    assert is_nested(small, large) and not is_nested(large, small)
+    assert lme.anova(small, large)["Df"].iloc[1] == 1
+    assert not is_nested(small, related("y ~ x + (1 | g)", 0.6))
+    assert not is_nested(lme.lmer("y ~ 1 + (1 | g)", frame).fit(reml=False), large)
+
+
+def test_what_is_held_in_the_larger_model_alone(frame):
+    small = lme.lmer("y ~ x + (1 | g)", frame).fit(reml=False)
+    large = lme.lmer("y ~ x + (x | g)", frame).fit(
+        reml=False, fix={"theta": {"g.x": 0.2}}
+    )
+    assert not is_nested(small, large)
+    with pytest.raises(FitError, match="held in the larger model alone"):
+        lme.anova(small, large)
 
 
 def test_columns_outside_a_span():

@@ -258,19 +258,16 @@ def _at_smaller(fit: MixedFit, nested: Nesting) -> tuple[Criterion, Array]:
 
 
 def orthant_weights(covariance: Array) -> Array:
-    """Weights of chi2(0) to chi2(m) for m <= 3 variances that may not covary, (m + 1,).
+    """Weights of chi2(0) to chi2(m) for variances that may not covary, (m + 1,).
 
     Parameters
     ----------
     covariance : (m, m) array
-        Of the unconstrained estimates.
+        Of the unconstrained estimates of two or three.
     """
-    m = len(covariance)
-    if m == 1:
-        return np.array([0.5, 0.5])
     top = _positive(covariance)
     none = _positive(np.asarray(np.linalg.inv(covariance), dtype=np.float64))
-    if m == 2:
+    if len(covariance) == 2:
         return np.array([none, 0.5, top])
     # Even and odd ones sum to one half each.
     return np.array([none, 0.5 - top, 0.5 - none, top])
