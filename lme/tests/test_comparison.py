@@ -269,6 +269,37 @@ def test_a_larger_model_that_fits_worse():
     assert "stopped early" in " ".join(table.notes)
 
 
+@pytest.mark.filterwarnings("ignore:.*has no columns:lme.LMEWarning")
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_models_with_many_levels_and_a_term_without_columns(in_parts):
+    """Of data in partitions a few rows are looked at, and classes of their levels."""
+    rng = np.random.default_rng(0)
+    n = 2000
+    frame = pd.DataFrame({"g": rng.integers(0, 100, n), "h": rng.integers(0, 90, n)})
+    frame["x"] = rng.normal(size=n)
+    effects = rng.normal(size=100)[frame["g"]] + rng.normal(size=90)[frame["h"]]
+    frame["y"] = frame["x"] + effects + rng.normal(size=n)
+    source = frame
+    if in_parts:
+        dask = pytest.importorskip("dask.dataframe")
+        source = dask.from_pandas(frame, npartitions=3)
+
+    def made(random):
+        return lme.lmer(f"y ~ x + {random}", source).fit(reml=False)
+
+    empty = made("(1 | h) + (0 | g)")
+    both, slopes = made("(1 | g) + (1 | h)"), made("(x | g) + (1 | h)")
+    assert is_nested(empty, both) and is_nested(both, slopes)
+    assert not is_nested(slopes, both)
+    assert not is_nested(made("(1 | g)"), made("(x | h)"))
+    table = lme.anova(empty, both)
+    assert table["Df"].tolist()[1] == 1
+    close(table["Chisq"].iloc[1], empty.objective - both.objective, 1e-10)
+    if not in_parts:
+        left = made("(1 | g) + (0 | h)").ranova()
+        assert list(left.table.index) == ["<none>", "(1 | g)"]
+
+
 # --- what is refused ------------------------------------------------------------------
 
 REFUSED = {

@@ -222,6 +222,52 @@ def test_the_table_and_its_levels(res):
     pd.testing.assert_frame_equal(again.summary_frame(), found.summary_frame())
 
 
+def test_new_levels_without_a_prediction(res):
+    new = pd.DataFrame({"Days": [1.0, 1.0], "Subject": ["308", "x"]})
+    table = res.get_prediction(new, new_levels="nan").summary_frame()
+    known = res.get_prediction(new.head(1)).summary_frame()
+    pd.testing.assert_frame_equal(table.head(1), known)
+    assert table.iloc[1].isna().all()
+    assert res.get_prediction(new.head(1))._repr_html_().count("<tr") == 2
+
+
+def test_new_levels_of_a_factor_with_known_covariance():
+    """A level that is not among the known ones has their mean variance."""
+    data = lme.datasets.load("sleepstudy").astype({"Subject": str})
+    names = sorted(data["Subject"].unique())
+    K = pd.DataFrame(0.5 + 1.5 * np.eye(18), index=names, columns=names)
+    formula = "Reaction ~ Days + (1 | Subject)"
+    res = lme.lmer(formula, data, covariances={"Subject": K}).fit()
+    new = {"Days": [3.0], "Subject": ["x"]}
+    found = res.get_prediction(new, new_levels="population")
+    variance = 2.0 * res.VarCorr()["Subject"].iloc[0, 0] + res.scale
+    assert_allclose(found.se_obs**2 - found.se_mean**2, variance)
+    drawn = res.get_prediction(new, new_levels="sample")
+    assert_allclose(drawn.se_obs, found.se_obs)
+    assert_allclose(drawn.se_mean**2 - found.se_mean**2, variance - res.scale)
+
+
+def test_a_term_without_columns_changes_nothing(res):
+    data = lme.datasets.load("sleepstudy").assign(half=np.tile(["a", "b"], 90))
+    other = lme.lmer("Reaction ~ Days + (Days | Subject) + (0 | half)", data).fit()
+    new = pd.DataFrame({"Days": [1.0], "Subject": ["x"], "half": ["c"]})
+    for one in (None, new):
+        tables = [
+            each.get_prediction(
+                one, new_levels="sample", ddf="satterthwaite"
+            ).summary_frame()
+            for each in (other, res)
+        ]
+        pd.testing.assert_frame_equal(*tables, rtol=1e-9)
+
+
+def test_errors_of_observations_are_those_of_linear_models(fits):
+    """A generalized model has limits for observations, not one standard deviation."""
+    found = fits["binomial"].get_prediction()
+    assert found.se_obs.isna().all() and found.se_mean.notna().all()
+    assert found.summary_frame().notna().all(axis=None)
+
+
 def test_columns_for_the_observation_that_are_missing():
     data = lme.datasets.load("sleepstudy")
     res = lme.lmer("Reaction ~ 1 + (Days | Subject)", data).fit()
@@ -253,6 +299,17 @@ def test_degrees_of_freedom(res):
     half = stats.t.isf(0.025, 17) * found.se_mean
     assert_allclose(found.conf_int()["upper"], found.predicted_mean + half, rtol=1e-6)
     assert np.isinf(res.get_prediction(days, re_form="none").df).all(axis=None)
+
+
+def test_degrees_of_freedom_with_known_sigma():
+    """The residual variance adds no uncertainty of its own."""
+    data = lme.datasets.load("sleepstudy")
+    res = lme.lmer(MODELS["slopes"][1], data, sigma=25.0).fit()
+    days = pd.DataFrame({"Days": [0, 9]})
+    found = res.get_prediction(days, re_form="none", ddf="satterthwaite")
+    expected = res.t_test(np.array([[1.0, 0.0], [1.0, 9.0]]), ddf="satterthwaite")
+    assert_allclose(found.df["mean"], np.ravel(expected.df_denom), rtol=1e-5)
+    assert (found.df["obs"] > found.df["mean"]).all()
 
 
 def test_degrees_of_freedom_of_one_way_layouts():

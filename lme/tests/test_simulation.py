@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import lme
 from lme.errors import DataError, DataTypeError, FormulaError, OptionError
-from lme.inference.prediction import simulation
+from lme.inference.prediction import simulation, simulation_design
 from lme.inference.prediction.simulation import blocks, draw_block, simulate_responses
 from lme.inference.prediction.simulation_design import simulate
 
@@ -346,6 +346,23 @@ def test_the_response_need_not_be_there(cbpp):
     assert found["sim_1"].isna().tolist().index(True) == 3 and len(found) == 56
 
 
+def test_an_offset_moves_the_responses(sleep):
+    plain = simulate(SLEEP, sleep, GOOD, seed=1)
+    moved = simulate(SLEEP, sleep, GOOD, seed=1, offset="10 * Days")
+    assert_allclose(moved["sim_1"] - plain["sim_1"], 10 * sleep["Days"], atol=1e-9)
+    # Any column may be in the data, the one that stands for the response too.
+    taken = sleep.assign(**{simulation_design._RESPONSE: np.nan})
+    pd.testing.assert_frame_equal(simulate(SLEEP, taken, GOOD, seed=1), plain)
+
+
+def test_parameters_without_fixed_effects(sleep):
+    """No beta is needed, and the responses are around zero."""
+    params = {"theta": [0.0], "sigma": 2.0}
+    found = simulate("y ~ 0 + (1 | Subject)", sleep, params, n=300, seed=1)
+    assert abs(found.to_numpy().mean()) < 0.03
+    assert abs(found.to_numpy().std() - 2.0) < 0.03
+
+
 @pytest.mark.parametrize(
     ("family", "link", "more"),
     [
@@ -395,6 +412,9 @@ GOOD = {"beta": [1.0, 2.0], "theta": [1.0, 0.0, 1.0], "sigma": 1.0}
         ({}, {"family": "poison"}, "poisson"),
         ({}, {"n": 0}, "whole number"),
         ({}, {"n": 2.5}, "whole number"),
+        ({}, {"n": 10**18}, r"cannot be held.*smaller number"),
+        ({"theta": None, "sd": [1, 2]}, {}, r"type list.*'Subject'"),
+        ({"theta": None, "sd": {"Subject": [1, -2]}}, {}, "sd of 'Subject' has -2"),
         ({}, {"seed": -1}, "negative"),
         ({}, {"seed": "a"}, "seed"),
         ({}, {"weights": "Dais"}, "Days"),
@@ -415,6 +435,22 @@ def test_more_that_is_refused(sleep, res, counts):
     for cor in (1.5, [[1, 0.5], [0.4, 1]], [[1]]):
         with pytest.raises(OptionError, match="correlation"):
             simulate(SLEEP, sleep, bad | {"cor": {"Subject": cor}})
+    three = "y ~ Days + (Days + I(Days^2) | Subject)"
+    apart = np.array([[1, 0.9, -0.9], [0.9, 1, 0.9], [-0.9, 0.9, 1]])
+    with pytest.raises(OptionError, match="'Subject' is not positive semidefinite"):
+        simulate(
+            three,
+            sleep,
+            {**bad, "sd": {"Subject": [1, 2, 3]}, "cor": {"Subject": apart}},
+        )
+    with pytest.raises(DataError, match=r"A weight is 2\.5.*whole weights"):
+        simulate(
+            CBPP,
+            lme.datasets.load("cbpp"),
+            {"beta": np.zeros(4), "theta": [0.5]},
+            "binomial",
+            weights=np.full(56, 2.5),
+        )
     with pytest.raises(OptionError, match="without newdata"):
         res.simulate(1, weights=np.ones(180))
     with pytest.raises(OptionError, match="'all'"):

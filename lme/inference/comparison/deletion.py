@@ -174,8 +174,6 @@ def _hypothesis(X: Array, reduced: Array) -> Array:
 def _reduced_means(fit: MixedFit) -> list[tuple[str, Design]]:
     """The design without each term that may be left out."""
     design = fit.design
-    if design.y.size < len(design.index):
-        candidate(fit)  # raises: the data were removed
     owner = np.asarray(design.assign, dtype=int)
     plan = None if design.recipe is None else design.recipe.plan
     kept = set(fit.kept_columns.tolist())
