@@ -32,6 +32,10 @@ from lme.residual.chain import Chain
 
 Array = NDArray[np.float64]
 
+#: Logarithms of relative standard deviations beyond which their squares are no numbers
+#: to calculate with.
+_FAR = 300.0
+
 
 @dataclass(frozen=True)
 class RowParts:
@@ -141,17 +145,16 @@ class StructuredCriterion:
         centred : bool
             Divide standard deviations by their geometric mean (if sigma is estimated).
         """
-        logs = self._logs(phi) if centred else self.structure.log_deviations(phi)
-        with np.errstate(over="ignore", divide="ignore"):
-            scale = np.exp(-logs)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            logs = self._logs(phi) if centred else self.structure.log_deviations(phi)
+            if not np.abs(logs).max(initial=0.0) < _FAR:
+                return None
             chain = self.structure.chain(phi)
             gains = np.ones(1) if chain is None else chain.gain
-        if not (np.isfinite(scale).all() and scale.min() > 0.0):
-            return None
         if not np.isfinite(gains).all():
             return None
-        plain = not self.structure.variances
-        return whitened(self.base, self._pattern, None if plain else scale, chain)
+        scale = np.exp(-logs) if self.structure.variances else None
+        return whitened(self.base, self._pattern, scale, chain)
 
     def final_problem(self, phi: Array) -> Problem:
         """The whitened problem in the units of the structure, its basis orthonormal."""

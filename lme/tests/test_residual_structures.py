@@ -211,6 +211,26 @@ def test_value_and_gradient(formula, options, residual):
     assert_allclose(at.gradient / scale, wanted / scale, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("phi", [10.0, 250.0, 400.0, 700.0, 800.0, 1e308])
+@pytest.mark.parametrize("residual", ["varIdent(rare)", "varExp(x)", "varPower(v)"])
+def test_far_parameters_are_a_value(residual, phi):
+    """Where standard deviations cannot be squared the criterion is infinite."""
+    frame = _frame()
+    frame["rare"] = np.where(np.arange(len(frame)) < 2, "a", "b")
+    _, _, criterion = _criterion("y ~ x + (1 | g)", residual, frame, True)
+    for sign in (-1.0, 1.0):
+        at = criterion.evaluate(np.array([sign * phi, 0.7]))
+        assert at.value > 0.0
+        assert np.isfinite(at.gradient).all() == np.isfinite(at.value)
+        if phi > 600.0:
+            assert at.value == np.inf
+    # A far point leaves nothing behind.
+    near = np.array([0.3, 0.7])
+    again = _criterion("y ~ x + (1 | g)", residual, frame, True)[2]
+    assert criterion.evaluate(near).value == again.evaluate(near).value
+
+
 def test_gradient_with_a_known_covariance_between_groups():
     frame = _frame()
     rng = np.random.default_rng(1)
