@@ -107,8 +107,6 @@ def _few_levels(design: Design) -> Message | None:
 
 def _different_scales(design: Design) -> Message | None:
     X = design.X
-    if X.shape[1] < 2 or not X.shape[0]:
-        return None
     # Columns of zeros and ones have a scale by nature.
     numeric = [
         j for j in range(X.shape[1]) if not ((X[:, j] == 0) | (X[:, j] == 1)).all()

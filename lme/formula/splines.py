@@ -183,7 +183,7 @@ def _interior(
                 ),
                 stacklevel=2,
             )
-        check_size(1, max(wanted, 0), function)
+        check_size(1, wanted, function)
         probabilities = np.linspace(0, 1, max(count, 0) + 2)[1:-1]
         inside = x[(x >= ends[0]) & (x <= ends[1])]
         if count > 0 and not len(inside):

@@ -383,6 +383,26 @@ def test_unusable_weights(data, weights, error, words):
 # --- responses -----------------------------------------------------------
 
 
+def test_counts_of_a_single_trial_are_what_happened(data):
+    text = "cbind(wins > 2, wins <= 2) ~ x + (1 | g)"
+    design = build_design(text, data, family="binomial")
+    np.testing.assert_array_equal(design.y, data["wins"] > 2)
+    np.testing.assert_array_equal(design.trials, np.ones(N))
+    other = replace_response(design, np.column_stack([data["wins"] < 1, np.ones(N)]))
+    np.testing.assert_allclose(other.y, np.where(data["wins"] < 1, 0.5, 0))
+    other = replace_response(design, np.column_stack([data["b"], ~data["b"]]))
+    np.testing.assert_array_equal(other.y, data["b"])
+
+
+def test_a_row_without_trials_has_no_weight(data):
+    data["size"] = np.where(data["wins"] > 3, 0, 4)
+    text = "cbind(pmin(wins, size), size - pmin(wins, size)) ~ x + (1 | g)"
+    design = build_design(text, data, family="binomial", context={"pmin": np.minimum})
+    np.testing.assert_array_equal(design.weights, data["size"])
+    np.testing.assert_array_equal(design.y, np.where(data["size"], data["wins"] / 4, 0))
+    assert (design.trials == 0).any()
+
+
 def test_other_counts_keep_the_weights_beside_the_trials(data):
     text = "cbind(wins, 4 - wins) ~ x + (1 | g)"
     prior = np.linspace(1, 2, N)
@@ -895,6 +915,9 @@ def test_names_of_random_columns_are_those_of_exog_where_they_are_in_it(data):
         design = design_from_arrays(data["y"], X, data["s"], exog_re=Z)
         assert design.terms[0].columns == names
         np.testing.assert_array_equal(design.terms[0].values, Z)
+    swapped = design_from_arrays(data["y"], X[:, ::-1], data["s"])
+    assert swapped.column_names == ("x1", "const")
+    assert swapped.assign == (1, 0) and swapped.term_labels == ("x1",)
     plain = design_from_arrays(data["y"], None, data["s"], exog_re=np.c_[one, z])
     assert plain.terms[0].columns == ("(Intercept)", "z1")
 
@@ -914,7 +937,8 @@ def test_small_numbers_are_of_another_scale_too(data):
         lmer("y ~ x + z + (1 | g)", small, checks={"scale": "warn"})
     assert len(caught) == 1
     # A constant has no scale, whatever its value.
-    model = lmer("y ~ 0 + two + x + (1 | g)", data.assign(two=2.0))
+    constant = data.assign(two=2.0)
+    model = lmer("y ~ 0 + two + x + (1 | g)", constant, checks={"scale": "warn"})
     assert model.warnings == ()
 
 

@@ -232,6 +232,14 @@ def test_labels_of_intervals_have_as_many_digits_as_in_r(breaks, digits, levels)
     assert cut.levels == levels
 
 
+def test_factors_of_the_same_levels_are_compared():
+    _, equal = FUNCTIONS["=="].fit([F, F.take(np.array([0, 2, 2, 3]))], {})
+    assert equal.tolist() == [True, False, True, True]
+    swapped = Factor(np.array([1, 2, 0, 0]), ("c", "a", "b"))
+    _, equal = FUNCTIONS["=="].fit([F, swapped], {})
+    assert equal.tolist() == [True, True, False, True]
+
+
 def test_dummy_is_that_of_lme4():
     f = as_factor(np.array(["a", "b", "c", "a"], dtype=object))
     state, value = FUNCTIONS["dummy"].fit([f], {})
