@@ -40,38 +40,73 @@ def suited_threads(sizes: Sequence[int]) -> AbstractContextManager[object]:
     columns = sum(sizes) - max(sizes)
     if columns >= _COLUMNS or columns == 0:
         return nullcontext()
-    return _ONE
+    return _OneThread()
+
+
+class _State:
+    """The limit of the process, and who is under it.
+
+    Attributes
+    ----------
+    lock : RLock
+        Reentrant, as a collection of garbage inside may end another limit.
+    inside : set of int
+        The limits that hold.
+    before : list of int or None
+        Threads of each library without a limit; None while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.inside: set[int] = set()
+        self.before: list[int] | None = None
+
+
+_STATE = _State()
 
 
 class _OneThread:
     """A limit of one BLAS thread that several of ours may be under at once.
 
     The limit is the process's. The first to enter sets it and the last to leave takes
-    it away; each on its own would give back what another one had set.
+    it away; each on its own would give back what another one had set. Ctrl-C may come
+    amid both, and before the first line of both: what was known before is noted before
+    anything is set, and a limit that was not left is left when it is deleted.
     """
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.inside = 0
-        self.limit: AbstractContextManager[object] = nullcontext()
+    left = True
 
     def __enter__(self) -> None:
-        with self.lock:
-            if not self.inside:
-                self.limit = _controller().limit(limits=1)
-            self.inside += 1
+        self.left = False
+        with _STATE.lock:
+            libraries = _controller().lib_controllers
+            if not _STATE.inside:
+                if _STATE.before is None:
+                    _STATE.before = [library.num_threads for library in libraries]
+                for library in libraries:
+                    library.set_num_threads(1)
+            _STATE.inside.add(id(self))
 
     def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                self.limit.__exit__(None, None, None)
+        with _STATE.lock:
+            _STATE.inside.discard(id(self))
+            if not _STATE.inside and _STATE.before is not None:
+                libraries = _controller().lib_controllers
+                for library, count in zip(libraries, _STATE.before, strict=True):
+                    library.set_num_threads(count)
+                _STATE.before = None
+        self.left = True
+
+    def __del__(self) -> None:
+        if not self.left:
+            self.__exit__()
 
 
-_ONE = _OneThread()
 if hasattr(os, "register_at_fork"):
     # Another thread may hold the lock, and is not there in the child.
-    os.register_at_fork(after_in_child=lambda: setattr(_ONE, "lock", threading.Lock()))
+    os.register_at_fork(
+        after_in_child=lambda: setattr(_STATE, "lock", threading.RLock())
+    )
 
 
 def own(record: object, make: Callable[[], T]) -> T:

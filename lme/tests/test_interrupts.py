@@ -2,6 +2,7 @@
 
 import _thread
 import gc
+import linecache
 import os
 import pickle
 import signal
@@ -16,9 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import lme
+from lme.engine import threads
 from lme.engine.cholmod import Cholmod
 from lme.engine.pirls import Pirls
 from lme.errors import ConvergenceWarning
@@ -61,6 +63,54 @@ def test_an_interrupted_fit_leaves_nothing_behind():
     assert [pool["num_threads"] for pool in threadpool_info()] == before
     again = sleepstudy().fit()
     assert again.objective == pytest.approx(1743.628271958491, abs=1e-6)
+
+
+@pytest.fixture
+def two_threads():
+    with threadpool_limits(2):
+        yield
+
+
+def test_limits_of_threads_are_given_back_from_any_line(two_threads):
+    """The interrupt comes before each line that sets or takes away the limit."""
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    outer, count, seen = sys.gettrace(), 0, set()
+
+    def trace(frame, event, _):
+        nonlocal count
+        code = frame.f_code
+        if code.co_filename != threads.__file__ or code.co_name == "__del__":
+            return None
+        place = (code.co_name, frame.f_lineno)
+        text = linecache.getline(code.co_filename, frame.f_lineno)
+        # No signal is heard between the end of a block and the release of its lock.
+        if event == "line" and text.strip().startswith("with") and place in seen:
+            return trace
+        seen.add(place)
+        count -= 1
+        if not count:
+            raise KeyboardInterrupt
+        return trace
+
+    for number in range(1, 500):
+        count, ended = number, False
+        seen.clear()
+        sys.settrace(trace)
+        try:
+            with threads.suited_threads([400, 300]):
+                ended = True
+        except KeyboardInterrupt:
+            ended = False
+        finally:
+            sys.settrace(outer)
+        found = [pool["num_threads"] for pool in threadpool_info()]
+        assert found == before, number
+        if ended and count > 0:
+            break
+    assert number > 10
+    with threads.suited_threads([400, 300]):
+        assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
 
 
 @pytest.mark.filterwarnings("ignore::lme.errors.ConvergenceWarning")
