@@ -124,16 +124,6 @@ class Composition:
             out[link.place] = link.structure.natural(phi[link.place], link.gap)
         return out
 
-    def interior(self, values: Array) -> Array:
-        """The phi for which `natural` reports `values`, (size,)."""
-        out = np.empty(self.size)
-        for part in self.variances:
-            out[part.place] = part.structure.interior(values[part.place])
-        if self.link is not None:
-            link = self.link
-            out[link.place] = link.structure.interior(values[link.place], link.gap)
-        return out
-
     def names(self) -> list[tuple[str, str]]:
         """Term and name of each parameter, in the order of phi."""
         every: list[Part | Link] = [*self.variances]

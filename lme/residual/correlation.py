@@ -99,10 +99,6 @@ class Autoregressive:
         """Phi, the correlation at distance 1."""
         return np.tanh(phi)
 
-    def interior(self, values: Array, gap: Array) -> Array:
-        """``atanh(Phi)``."""
-        return np.arctanh(values)
-
     def names(self, rows: Rows) -> list[str]:
         """``Phi``."""
         return ["Phi"]
@@ -148,11 +144,6 @@ class ContinuousAutoregressive:
     def natural(self, phi: Array, gap: Array) -> Array:
         """Phi, the correlation at distance 1."""
         return np.exp(-np.logaddexp(0.0, -phi) / np.median(gap))
-
-    def interior(self, values: Array, gap: Array) -> Array:
-        """Logit of the correlation across the median gap."""
-        rho = values ** np.median(gap)
-        return np.log(rho) - np.log1p(-rho)
 
     def names(self, rows: Rows) -> list[str]:
         """``Phi``."""

@@ -55,9 +55,6 @@ class VarianceFunction(Protocol):
     def natural(self, phi: Array) -> Array:
         """What is reported for the parameters, (size,)."""
 
-    def interior(self, values: Array) -> Array:
-        """The parameters for which `natural` reports `values`, (size,)."""
-
     def names(self, rows: Rows) -> list[str]:
         """Names of what is reported."""
 
@@ -91,9 +88,6 @@ class Correlation(Protocol):
 
     def natural(self, phi: Array, gap: Array) -> Array:
         """What is reported for the parameters."""
-
-    def interior(self, values: Array, gap: Array) -> Array:
-        """The parameters for which `natural` reports `values`."""
 
     def names(self, rows: Rows) -> list[str]:
         """Names of what is reported."""

@@ -64,10 +64,6 @@ class Strata:
         """Ratios of standard deviations to that of the first stratum."""
         return np.exp(phi)
 
-    def interior(self, values: Array) -> Array:
-        """Logarithms of the ratios."""
-        return np.log(values)
-
     def names(self, rows: Rows) -> list[str]:
         """The levels but the first."""
         return list(rows.labels[1:])
@@ -115,10 +111,6 @@ class _Covariate:
     def natural(self, phi: Array) -> Array:
         """The parameter itself."""
         return phi
-
-    def interior(self, values: Array) -> Array:
-        """The parameter itself."""
-        return values
 
     def names(self, rows: Rows) -> list[str]:
         """``power`` or ``expon``, with the stratum where there are several."""
@@ -188,10 +180,6 @@ class Fixed:
     def natural(self, phi: Array) -> Array:
         """Nothing."""
         return phi
-
-    def interior(self, values: Array) -> Array:
-        """Nothing."""
-        return values
 
     def names(self, rows: Rows) -> list[str]:
         """Nothing."""

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -425,6 +426,17 @@ def test_bootstrap_of_a_glmm():
     assert found["Pr(boot)"].iloc[1] <= 0.05
     fixed = res.drop1(test="boot", nsim=19, seed=2)
     assert fixed["Pr(boot)"].iloc[1] == pytest.approx(0.05)
+
+
+def test_counts_with_a_known_theta():
+    """Without its variance it is statsmodels' negative binomial GLM."""
+    frame = data("grouseticks")
+    family = lme.families.NegativeBinomial(2.5)
+    res = lme.glmer("TICKS ~ YEAR + (1 | BROOD)", frame, family=family).fit()
+    X = np.asarray(res.model.exog)
+    law = sm.families.NegativeBinomial(alpha=1 / 2.5)
+    glm = sm.GLM(frame["TICKS"].to_numpy(float), X, family=law).fit()
+    assert_allclose(res.ranova()["logLik"].iloc[1], glm.llf, rtol=1e-9)
 
 
 def test_reference_models_exist():

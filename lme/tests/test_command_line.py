@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -301,3 +302,39 @@ def test_reading_changes_nothing(tmp_path):
     with pytest.raises(DataError, match="semicolons"):
         path.write_text("a;b\n1;x\n")
         read_table(str(path))
+
+
+def test_one_column_is_a_table(capsys, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("Reaction\n1\n2\n")
+    assert read_table(str(path))["Reaction"].tolist() == [1, 2]
+    assert "no columns 'Days', 'Subject'" in failed(capsys, SLEEP, path)
+
+
+def test_what_is_missing_is_named(capsys, tmp_path, monkeypatch):
+    def absent(*_):
+        raise ImportError("No module named 'pyarrow'")
+
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr("pandas.read_parquet", absent)
+    found = failed(capsys, SLEEP, tmp_path / "x.parquet")
+    assert "pyarrow is not installed" in found and "save the table as .csv" in found
+
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("lme.command_line.program._fit_and_report", full)
+    assert "does not fit into memory" in failed(capsys, SLEEP, "sleepstudy")
+
+
+def test_warnings_of_others_are_not_ours(capsys, monkeypatch):
+    """Lines on the error stream are what the package has to say, each once."""
+
+    def noisy(options):
+        for _ in range(2):
+            warnings.warn("deprecated", FutureWarning, stacklevel=1)
+            warnings.warn("look at this", lme.LMEWarning, stacklevel=1)
+
+    monkeypatch.setattr("lme.command_line.program._fit_and_report", noisy)
+    assert run([SLEEP, "sleepstudy"]) == 0
+    assert capsys.readouterr().err == "warning: look at this\n"

@@ -15,7 +15,11 @@ import lme
 from lme.errors import FitError, OptionError
 from lme.inference.hypotheses.ddf import DDF_METHODS
 from lme.inference.hypotheses.directions import evaluated
-from lme.inference.hypotheses.satterthwaite import hessian, satterthwaite
+from lme.inference.hypotheses.satterthwaite import (
+    combined,
+    hessian,
+    satterthwaite,
+)
 from lme.tests.cases import CASES, REFERENCE, SHARED
 
 STORED = json.loads(gzip.decompress((REFERENCE / "ddf.json.gz").read_bytes()))
@@ -360,6 +364,47 @@ def test_refusals(results):
     with pytest.raises(OptionError, match="linear mixed models"):
         glmm.contrast([0, 1, 0, 0], ddf="satterthwaite")
     assert_allclose(glmm.contrast([0, 1, 0, 0])["se"], glmm.bse.iloc[1])
+
+
+def test_types_of_a_model_from_arrays():
+    frame = lme.datasets.load("sleepstudy")
+    X = pd.DataFrame({"one": 1.0, "Days": frame["Days"]})
+    res = lme.LMM(frame["Reaction"], X, groups=frame["Subject"]).fit()
+    with pytest.raises(OptionError, match=r"Type 2 needs a formula.*Use type=1"):
+        res.anova(type=2)
+    last = res.anova(type=1).iloc[-1]
+    assert_allclose(last["F value"], res.tvalues.iloc[-1] ** 2, rtol=1e-8)
+    with pytest.raises(OptionError, match=r"not a factor.*The factors are none"):
+        res.t_test_pairwise("Days")
+
+
+def test_differences_between_levels_need_their_columns():
+    frame = lme.datasets.load("cake").assign(late=lambda d: (d["recipe"] == "C") * 1.0)
+    with pytest.warns(lme.RankWarning):
+        res = lme.lmer("angle ~ late + recipe + (1 | replicate)", frame).fit()
+    with pytest.raises(OptionError, match=r"'recipe' were dropped.*Use emmeans"):
+        res.t_test_pairwise("recipe")
+
+
+def test_degrees_of_freedom_of_several_rows():
+    """The mean of F from those of its t tests; none is infinite, or F has 2."""
+    df = np.array([5.0, 12.0, 40.0])
+    F = np.mean([stats.t(v).var() for v in df])
+    assert_allclose(stats.f(3, combined(df)).mean(), F)
+    assert combined(np.array([1.5, 8.0])) == 2.0
+    assert combined(np.array([7.0, 7.0])) == 7.0
+
+
+def test_held_elements_have_no_kenward_roger():
+    frame = lme.datasets.load("sleepstudy")
+    model = lme.lmer("Reaction ~ Days + (Days | Subject)", frame)
+    res = model.fit(fix={"theta": {"Subject.Days": 0.2}})
+    with pytest.raises(FitError, match=r"Subject\.Days = 0\.2\).*'satterthwaite'"):
+        res.anova(ddf="kenward-roger")
+    with pytest.raises(FitError, match=r"ranova is not available.*with anova"):
+        res.ranova()
+    with pytest.raises(FitError, match=r"sd_Days\|Subject has no profile.*beta_"):
+        res.profile("sd_Days|Subject")
 
 
 def test_without_data_and_pickled():

@@ -334,3 +334,22 @@ def test_coding_does_not_matter():
 def test_inflation_needs_terms():
     with pytest.raises(FitError, match="needs two terms; the model has 1"):
         lme.lmer("Reaction ~ Days + (1 | Subject)", SLEEP).fit().vif()
+
+
+def test_models_without_predictors():
+    """Nothing is explained by the fixed part; the groups' share is the correlation."""
+    formula = "cbind(incidence, size - incidence) ~ 1 + (1 | herd)"
+    res = lme.glmer(formula, frame("cbpp"), family="binomial").fit()
+    variance = res.VarCorr()["herd"].iloc[0, 0]
+    adjusted, unadjusted, marginal, conditional = numbers(res)
+    assert marginal == pytest.approx(0.0, abs=1e-12)
+    share = variance / (variance + np.pi**2 / 3)
+    assert adjusted == unadjusted == pytest.approx(share)
+    assert conditional == pytest.approx(share)
+    # Of counts, with the mean of the model itself: log(1 + 1 / mean) on the log scale.
+    frame_ = lme.datasets.load("grouseticks")
+    counts = lme.glmer("TICKS ~ 1 + (1 | BROOD)", frame_, family="poisson").fit()
+    variance = counts.VarCorr()["BROOD"].iloc[0, 0]
+    mean = np.exp(counts.params.iloc[0] + variance / 2)
+    share = variance / (variance + np.log1p(1 / mean))
+    assert numbers(counts)[3] == pytest.approx(share, rel=1e-6)

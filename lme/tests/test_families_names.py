@@ -157,6 +157,16 @@ def test_foreign_subclasses_are_not_taken_for_their_parents():
         find_link(Power)
 
 
+def test_old_names_of_statsmodels_links():
+    """Subclasses in lower case, as statsmodels had them, mean their bases."""
+
+    class log(links.Log):
+        """As statsmodels.genmod.families.links.log was."""
+
+    log.__module__ = links.Log.__module__
+    assert find_link(log()) == find_link("log") == find_link(links.Log())
+
+
 @pytest.mark.parametrize("theta", [0.0, -1.0, float("inf"), float("nan"), "log", [1]])
 def test_theta(theta):
     with pytest.raises(OptionError, match="Expected a positive number"):

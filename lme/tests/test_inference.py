@@ -477,6 +477,21 @@ def test_names_of_r(formula, hypothesis, row):
     close(matrix, [row])
 
 
+def test_a_predictor_called_intercept():
+    frame = data("sleepstudy").assign(Intercept=np.sin(np.arange(180.0)))
+    res = lme.lmer("Reaction ~ Intercept + (1 | Subject)", frame).fit()
+    both = res.t_test(["(Intercept) = 290", "Intercept = 0"])
+    close(both.tvalue, (res.params - [290.0, 0.0]) / res.bse)
+
+
+def test_conditional_covariances_with_a_term_without_columns():
+    frame = data("sleepstudy").assign(half=np.tile(["a", "b"], 90))
+    with pytest.warns(lme.LMEWarning, match="has no columns"):
+        res = lme.lmer(f"{SLEEP} + (0 | half)", frame).fit()
+    close(res.condVar()["Subject"], fit(SLEEP).condVar()["Subject"])
+    assert res.ranef()["half"].shape == (2, 0)
+
+
 @pytest.mark.parametrize(
     "hypothesis, message",
     [
@@ -486,6 +501,7 @@ def test_names_of_r(formula, hypothesis, row):
         (np.eye(3), "needs 2 columns"),
         (object(), "neither text nor an array"),
         ((np.eye(2), [1, 2, 3]), "3 values"),
+        ({}, "states no hypothesis"),
     ],
 )
 def test_hypotheses_that_make_no_sense(hypothesis, message):
@@ -547,6 +563,10 @@ def test_numbers_as_text():
     assert text.numbers([1e-12, 3.0]) == ["1e-12", "3"]
     assert text.number(9.9996) == "9.9996"
     assert text.p_value(0.05) == "0.0500"
+    # As R's abbreviate(names, 6): longer where short forms coincide.
+    alike = [f"treatment_alpha_{word}" for word in ("one", "two", "ten")]
+    longer = ["trtmnt_lph_n", "trtmnt_lph_tw", "trtmnt_lph_tn", "Days"]
+    assert text.abbreviate([*alike, "Days"]) == longer
     short = text.abbreviate(["recipeB:temp", "recipeC:temp", "recipeB", "a b c d e f"])
     assert len(set(short)) == 4
     assert text.table([["a", "1"]], ["", "x"], left=(0,)) == "  x\na 1"

@@ -18,6 +18,7 @@ from lme.errors import (
     RankWarning,
 )
 from lme.inference.marginal.contrast_families import CONTRAST_FAMILIES
+from lme.inference.marginal.reference_grid import reference_grid
 from lme.inference.marginal.specs import read_specs
 
 
@@ -392,6 +393,34 @@ def test_overall_mean(res):
     assert len(repr(res.emmeans([]).contrast("identity")).splitlines()) > 3
 
 
+# --- scales -----------------------------------------------------------------------
+
+
+def test_regrid_of_a_linear_model_changes_nothing(means):
+    assert means.regrid() is means
+
+
+def test_identity_links_and_rates():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(10), 8), "x": list("ab") * 40})
+    frame["k"] = rng.poisson(9, 80)
+    plain = lme.glmer("k ~ x + (1 | g)", frame, family="poisson", link="identity").fit()
+    found = plain.emmeans("x", type="response")
+    assert str(found) == str(plain.emmeans("x"))
+    assert_allclose(found.to_frame()["estimate"], plain.params.to_numpy().cumsum())
+    family = lme.families.NegativeBinomial(2.5)
+    rates = lme.glmer("k ~ x + (1 | g)", frame, family=family).fit()
+    table = rates.emmeans("x", type="response").to_frame()
+    assert_allclose(table["estimate"], np.exp(rates.params.to_numpy().cumsum()))
+
+
+def test_tests_against_another_value(means):
+    found = means.summary(null=30.0, infer=(True, True))
+    frame = found.to_frame()
+    assert_allclose(frame["t"], (frame["estimate"] - 30.0) / frame["se"])
+    assert "against 30 on the scale of the predictor" in str(found)
+
+
 # --- refusals -----------------------------------------------------------------------
 
 
@@ -417,6 +446,7 @@ def test_overall_mean(res):
         (lambda r: r.emmeans("recipe", at={"recipe": "D"}), OptionError, "levels are"),
         (lambda r: r.emtrends("temp", "recipe"), OptionError, "a factor"),
         (lambda r: r.emtrends("recipe", "tmp"), OptionError, "mean 'temp'"),
+        (lambda r: reference_grid(r.model.design, 5), DataTypeError, "at is of type"),
     ],
 )
 def test_refusals(res, call, error, message):
@@ -455,6 +485,19 @@ def test_models_without_means(cake, herds):
         herds.emmeans("period", ddf="kenward-roger")
     with pytest.raises(OptionError, match="regrid"):
         herds.emmeans("period").pairs().regrid()
+
+
+def test_a_slope_needs_a_predictor_that_varies(cake):
+    frame = cake.assign(two=2.0)
+    res = lme.lmer("angle ~ 0 + two + recipe:temp + (1 | replicate)", frame).fit()
+    with pytest.raises(OptionError, match="'two' is the same in all rows"):
+        res.emtrends("recipe", "two")
+
+
+def test_grids_that_are_too_large(res, monkeypatch):
+    monkeypatch.setattr("lme.inference.marginal.reference_grid.MAX_ROWS", 2)
+    with pytest.raises(DesignError, match=r"has 3 rows.*At most 2.*with at="):
+        res.emmeans("recipe")
 
 
 def test_specifications():

@@ -212,6 +212,14 @@ def test_predictions_of_observations(strata):
         other.get_prediction(frame.drop(columns="Sex"))
 
 
+def test_observations_beside_a_correlation_only():
+    """A chain leaves each residual the variance sigma^2, a new one too."""
+    frame = DATA["O"]
+    res = lme.lmer(ORTHODONT, frame, residual="ar1(1 | Subject)").fit()
+    found = res.get_prediction(frame.iloc[[0, 70]])
+    assert_allclose(found.se_obs**2 - found.se_mean**2, res.scale, rtol=1e-9)
+
+
 def test_kept_fits(strata, series):
     for res in (strata, series):
         other = pickle.loads(pickle.dumps(res))

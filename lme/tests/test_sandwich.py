@@ -321,6 +321,14 @@ def test_too_many_coefficients():
         robust_case("oats").get_robustcov_results("CR1p")
 
 
+def test_clusters_too_large_for_their_matrices(weighted, monkeypatch):
+    monkeypatch.setattr("lme.inference.robust.bias_reduction._LARGE", 3)
+    monkeypatch.setattr("lme.inference.robust.bias_reduction._LARGEST", 3)
+    with pytest.raises(FitError, match=r"for one cluster.*Use type='CR1'"):
+        weighted.get_robustcov_results("CR2", groups="school")
+    assert np.isfinite(weighted.get_robustcov_results("CR1", groups="school").bse).all()
+
+
 def test_jackknife_needs_every_coefficient():
     data = SLEEP.assign(only=(SLEEP["Subject"] == "308") * SLEEP["Days"])
     res = lme.lmer("Reaction ~ Days + only + (1 | Subject)", data).fit()

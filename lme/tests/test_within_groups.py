@@ -206,6 +206,15 @@ def test_undetermined():
     assert "NaN" not in repr(found) and "residual standard deviation" in repr(found)
 
 
+def test_deviations_of_a_family_without_a_scale():
+    frame_ = SLEEP.assign(k=(SLEEP["Reaction"] // 50).astype(int))
+    found = lmList("k ~ 1 | Subject", frame_, family="poisson")
+    assert (found.sd_by_group() == 1.0).all() and found.pooled_sd == 1.0
+    assert list(found.sd_by_group().index) == list(found.coef().index)
+    totals = frame_.groupby("Subject", observed=True)["k"].sum().to_numpy()
+    assert_allclose(found.bse()["(Intercept)"], 1 / np.sqrt(totals), rtol=1e-4)
+
+
 def test_no_degrees_of_freedom():
     data = pd.DataFrame({"g": list("aabb"), "x": [0, 1, 0, 1.0], "y": [1, 2, 3, 5.0]})
     found = lmList("y ~ x | g", data)
