@@ -184,8 +184,14 @@ def _check_model(stored: Reader, model: MixedModel) -> None:
     frame = model.data.frame
     if model.design.recipe is None:
         _compare(stored, of_arrays(model.design))
-    elif frame is not None:
-        _compare(stored, of_data(model.design, frame, texts))
+        return
+    if frame is None:
+        raise DataError(
+            "The model does not hold the data it was made from.",
+            "Expected the data of the fit.",
+            "Build the model again, or pass restore_fit(path, data).",
+        )
+    _compare(stored, of_data(model.design, frame, texts))
 
 
 def _check_family(stored: Reader, family: Family) -> None:

@@ -193,11 +193,9 @@ class GLMMResults(MixedResults):
         design = replace_response(record.design, y)
         for note in check_response(design, record.family):
             warnings.warn(note, stacklevel=2)
-        if design.weights is not record.design.weights:
-            weights = np.ones(design.y.size)
-            if design.weights is not None:
-                weights = design.weights
-            problem = replace(record.problem, weights=weights)
+        if design.weights is not None and design.weights is not record.design.weights:
+            # Counts came with their own numbers of trials.
+            problem = replace(record.problem, weights=design.weights)
             record = replace(record, problem=problem)
         fitted = refit_glmm(replace(record, design=design), design.y)
         found: GLMMResultsWrapper = self.model.with_response(fitted, self._wanted)

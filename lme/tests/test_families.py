@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 
 from lme.errors import DataError, DataWarning
 from lme.families import FAMILIES, LINKS, NegativeBinomial, resolve
 from lme.families.base import Pointwise
+from lme.families.composition import log_mean
+from lme.families.links import Link
 from lme.tests.families_grid import (
     EXTRA,
     PAIRS,
@@ -443,6 +446,59 @@ def test_negative_binomial_limits():
     np.testing.assert_allclose(
         NegativeBinomial(theta=1.0).loglik(y, None, mu), geometric, rtol=1e-12
     )
+
+
+class Reciprocal(Link):
+    """The inverse link as a user writes it: nothing is known of it but its values."""
+
+    def __init__(self):
+        super().__init__("reciprocal")
+
+    def link(self, mu):
+        return 1 / mu
+
+    def mean(self, eta):
+        return 1 / eta
+
+    def first(self, eta):
+        return -1 / eta**2
+
+    def second(self, eta):
+        return 2 / eta**3
+
+    def third(self, eta):
+        return -6 / eta**4
+
+    def valid_eta(self, eta):
+        return eta > 0
+
+
+@pytest.mark.parametrize("order", [0, 2])
+@pytest.mark.parametrize("eta", [[0.2, 1.5, 4.0], [0.2, -1.5, 4.0, 0.0]])
+def test_the_scale_of_a_users_link(eta, order):
+    """Values, derivatives and rows without a mean are those of the built-in link."""
+    found = log_mean(Reciprocal(), np.array(eta), order=order)
+    expected = log_mean(LINKS["inverse"], np.array(eta), order=order)
+    invalid = np.array(eta) <= 0
+    if invalid.any():
+        assert_array_equal(found.invalid, invalid)
+        assert_array_equal(expected.invalid, invalid)
+    else:
+        assert found.invalid is None and expected.invalid is None
+    assert_allclose(found.value[~invalid], expected.value[~invalid], atol=1e-14)
+    if order:
+        for name in ("first", "second", "third"):
+            ours, theirs = (getattr(each, name)[~invalid] for each in (found, expected))
+            assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_a_known_theta_has_no_derivatives():
+    family, y = NegativeBinomial(2.0), np.array([0.0, 3.0, 7.0])
+    found = family.extra_derivatives(y, None, np.array([0.1, 1.0, 2.0]), 0.0)
+    for name in ("deviance", "g", "W", "Wo"):
+        assert not np.any(getattr(found, name))
+    assert found.constant == family.constant_slope(y, None) == 0.0
+    assert family.start_extra(y, None) == 0.0
 
 
 def test_negative_binomial_theta_known_or_not():

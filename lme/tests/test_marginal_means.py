@@ -288,6 +288,12 @@ def test_html(herds, means):
     assert "back-transformed from the logit scale" in groups
 
 
+def test_html_of_several_tables(res):
+    html = res.emmeans("recipe", by="temp", at={"temp": [175, 200]})._repr_html_()
+    assert html.count("<table>") == 2
+    assert "<b>temp = 175</b>" in html and "<b>temp = 200</b>" in html
+
+
 def test_means_and_contrasts_together(res):
     found = res.emmeans("pairwise ~ recipe")
     assert_frame_equal(

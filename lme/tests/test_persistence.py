@@ -216,6 +216,9 @@ def test_other_models_are_refused(stored):
         restore_fit(stored, model=lme.glmer(SLEEP, sleep, family="gamma"))
     with pytest.raises(DataTypeError, match="LMM or a GLMM"):
         restore_fit(stored, model=sleep)
+    light = lme.lmer(SLEEP, sleep).fit().without_data().model
+    with pytest.raises(DataError, match=r"does not hold the data.*restore_fit\(path"):
+        restore_fit(stored, model=light)
     with pytest.raises(OptionError, match="needs the data"):
         restore_fit(stored)
     with pytest.raises(OptionError, match="needs the data"):

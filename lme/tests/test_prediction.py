@@ -9,8 +9,15 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lme
-from lme.errors import DataError, DesignError, FormulaError, OptionError
+from lme.errors import (
+    DataError,
+    DesignError,
+    FormulaError,
+    OptionError,
+    UnavailableError,
+)
 from lme.inference.prediction import rows as prediction_rows
+from lme.partitions.sources import DatasetSource
 from lme.tests.cases import CASES, REFERENCE
 from lme.tests.glmm_cases import DISPERSION, GLMM_CASES
 
@@ -316,6 +323,29 @@ def test_options_that_are_refused(res, options, message):
         res.predict(**options)
     with pytest.raises((OptionError, FormulaError), match=message):
         res.get_prediction(**options)
+
+
+def test_data_in_partitions(sleep, res, tmp_path, monkeypatch):
+    """Predictions of partitions, an offset of an expression among the columns."""
+    dask = pytest.importorskip("dask.dataframe")
+    frame = sleep.assign(o=sleep["Days"] / 10)
+    lazy = dask.from_pandas(frame, npartitions=3)
+    formula = "Reaction ~ Days + offset(log(o + 1)) + (1 | Subject)"
+    here = lme.lmer(formula, frame).fit()
+    there = lme.lmer(formula, lazy).fit()
+    assert_allclose(there.predict(lazy).compute(), here.predict(), rtol=1e-9)
+    arrays = lme.LMM(sleep["Reaction"], np.ones(180), groups=sleep["Subject"]).fit()
+    with pytest.raises(DesignError, match=r"made from arrays.*with a formula"):
+        arrays.predict(lazy)
+    pytest.importorskip("pyarrow")
+    frame.to_parquet(tmp_path / "rows.parquet")
+
+    def absent(self):
+        raise ImportError("No module named 'dask'")
+
+    monkeypatch.setattr(DatasetSource, "lazy", absent)
+    with pytest.raises(UnavailableError, match=r"need Dask.*statsmodels-lme\[dask\]"):
+        res.predict(tmp_path / "rows.parquet")
 
 
 def test_an_offset_array_is_not_forgotten(sleep):

@@ -17,6 +17,7 @@ from lme.formula.residual import read_residual
 from lme.preparation import engine_terms
 from lme.relatedness import relate
 from lme.residual.chain import Chain
+from lme.residual.correlation import Autoregressive, ContinuousAutoregressive
 from lme.search import Control, newton
 from lme.whitened import composition
 
@@ -511,3 +512,30 @@ def test_missing_values_of_the_structure():
     assert np.isnan(res.residuals(type="pearson")[4])
     without = lme.lmer(TEXT, frame.drop(index=4), residual="varPower(v)").fit()
     assert_allclose(res.llf, without.llf)
+
+
+@pytest.mark.parametrize(
+    "structure, phi, words",
+    [
+        (Autoregressive(), 12.0, ["the correlation of neighbouring residuals is +1"]),
+        (Autoregressive(), -12.0, ["the correlation of neighbouring residuals is -1"]),
+        (Autoregressive(), 0.3, []),
+        (
+            ContinuousAutoregressive(),
+            25.0,
+            ["the correlation of neighbouring residuals is +1"],
+        ),
+        (
+            ContinuousAutoregressive(),
+            -25.0,
+            ["neighbouring residuals have no correlation"],
+        ),
+        (ContinuousAutoregressive(), 0.3, []),
+    ],
+)
+def test_correlations_at_the_end_of_their_range(structure, phi, words):
+    gap = np.array([1.0, 2.0, 3.0])
+    assert structure.boundary(np.array([phi]), gap) == words
+    rho, _ = structure.neighbours(np.array([phi]), gap)
+    ends = [abs(abs(r) - 1.0) < 1e-5 or abs(r) < 1e-5 for r in rho]
+    assert all(ends) == bool(words)
