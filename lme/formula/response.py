@@ -202,7 +202,7 @@ def check_weights(weights: Floats, binomial: bool) -> None:
 
 
 def selected_rows(subset: Any, scope: Scope) -> NDArray[np.intp] | None:
-    """Positions of the rows that `subset` selects, ascending; None for all."""
+    """Positions of the rows that `subset` selects, in its order; None for all."""
     if subset is None:
         return None
     nrow = scope.table.nrow

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import lme
 from lme.engine.threads import suited_threads
@@ -140,14 +140,15 @@ def test_each_thread_has_a_criterion_and_keeps_it():
 
 def test_overlapping_limits_of_threads_are_given_back():
     """Entered first, left first: what the second had found was already limited."""
-    before = [pool["num_threads"] for pool in threadpool_info()]
-    first, second = suited_threads([400, 300]), suited_threads([400, 300])
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert {pool["num_threads"] for pool in threadpool_info()} == {1}
-    second.__exit__(None, None, None)
-    assert [pool["num_threads"] for pool in threadpool_info()] == before
+    with threadpool_limits(2):
+        before = [pool["num_threads"] for pool in threadpool_info()]
+        first, second = suited_threads([400, 300]), suited_threads([400, 300])
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+        second.__exit__(None, None, None)
+        assert [pool["num_threads"] for pool in threadpool_info()] == before
 
 
 def test_bootstraps_in_threads():
