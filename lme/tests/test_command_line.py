@@ -327,6 +327,17 @@ def test_what_is_missing_is_named(capsys, tmp_path, monkeypatch):
     assert "does not fit into memory" in failed(capsys, SLEEP, "sleepstudy")
 
 
+def test_figures_that_cannot_be_drawn(capsys, tmp_path, monkeypatch):
+    """What the package says of a figure is not taken for a failure to write it."""
+
+    def refused(self):
+        raise lme.errors.OptionError("There is nothing to draw.")
+
+    monkeypatch.setattr(lme.results.linear.LMMResults, "plot_diagnostics", refused)
+    found = failed(capsys, SLEEP, "sleepstudy", "--plot", tmp_path / "x.png")
+    assert found.startswith("error: There is nothing to draw.")
+
+
 def test_warnings_of_others_are_not_ours(capsys, monkeypatch):
     """Lines on the error stream are what the package has to say, each once."""
 

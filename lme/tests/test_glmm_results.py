@@ -497,3 +497,17 @@ def test_other_formats(res):
     line = "period2,-0.9923,0.3066,-3.236,0.0012,-1.5933,-0.3913"
     assert line in summary.as_csv().splitlines()
     assert "σ_herd" in res._repr_html_()
+
+
+def test_several_responses_of_zeros_and_ones():
+    """Columns by name; of two levels of names, where these are no pairs of counts."""
+    frame = data("cbpp")
+    model = lme.glmer("I(incidence > 0) ~ 1 + (1 | herd)", frame, family="binomial")
+    Y = pd.DataFrame({k: (frame["incidence"] > k) * 1.0 for k in (0, 1, 2)})
+    result = model.fit()
+    one_by_one = [result.refit(Y[k]).params.iloc[0] for k in Y]
+    close(result.refit(Y).params["(Intercept)"], one_by_one, 0, 1e-4)
+    twice = Y[[0, 1, 1, 0]]
+    twice.columns = pd.MultiIndex.from_product([["a", "b"], ["s", "f"]]).swaplevel()
+    found = result.refit(twice).params["(Intercept)"]
+    close(found, [one_by_one[k] for k in (0, 1, 1, 0)], 0, 1e-4)

@@ -137,6 +137,7 @@ def test_generalized_models(frame):
     assert not is_nested(small, other)
 
 
+@pytest.mark.filterwarnings("ignore::lme.ConvergenceWarning")
 def test_related_levels(frame):
     """Models that were built apart have the same relation if its numbers are."""
     levels = sorted(frame["g"].astype(str).unique())
@@ -151,6 +152,10 @@ def test_related_levels(frame):
     assert is_nested(small, large) and not is_nested(large, small)
     assert lme.anova(small, large)["Df"].iloc[1] == 1
     assert not is_nested(small, related("y ~ x + (1 | g)", 0.6))
+    # A structure with a pattern is looked for by its name, and by the relation.
+    chain = [related(f"y ~ {mean} + ar1(0 + f | g)", 0.3) for mean in ("1", "x")]
+    assert is_nested(*chain)
+    assert not is_nested(chain[0], related("y ~ x + ar1(0 + f | g)", 0.6))
     assert not is_nested(lme.lmer("y ~ 1 + (1 | g)", frame).fit(reml=False), large)
 
 

@@ -614,6 +614,13 @@ def test_wald_limits_without_coefficients():
     found = result.confint(method="wald")
     assert list(found.index) == ["sd_(Intercept)|Subject", "sigma"]
     assert found.isna().all().all()
+    profile = result.profile(exact=())
+    assert list(profile) == list(found.index)
+    for curve in profile.values():
+        for k in (0, -1):
+            at = dense_deviance(result.fit_record, profile.parameters, curve.others[k])
+            rise = curve.zeta[k] ** 2
+            assert at - profile.deviance == pytest.approx(rise, abs=1e-6)
 
 
 def test_a_profile_that_is_not_monotone():
