@@ -282,6 +282,40 @@ def test_a_glmm_by_an_optimizer_that_knows_nothing():
         assert best.fun - fit.objective == pytest.approx(curve.zeta[k] ** 2, abs=2e-6)
 
 
+def test_a_link_whose_means_may_be_negative():
+    """Steps that leave the means positive only; the minima are those of a search."""
+    rng = np.random.default_rng(9)
+    g, x = np.repeat(np.arange(8), 6), np.tile(np.arange(6.0), 8)
+    frame = pd.DataFrame({"y": rng.poisson(0.3 + 0.5 * x), "x": x, "g": g.astype(str)})
+    model = lme.glmer("y ~ x + (1 | g)", frame, family="poisson", link="identity")
+    result = model.fit()
+    fit = result.fit_record
+    curve = result.profile("sd_(Intercept)|g", reach=2.0, exact=())["sd_(Intercept)|g"]
+    assert curve.estimate == 0.0 and curve.zeta[-1] > 2.0
+
+    def criterion(beta):
+        psi = np.append(fit.problem.R @ beta, curve.values[-1])
+        value = fit.criterion.evaluate(psi, gradient=False).value
+        return value if np.isfinite(value) else 1e10
+
+    options = {"xatol": 1e-8, "fatol": 1e-10}
+    best = minimize(
+        criterion, curve.others[-1][1:], method="Nelder-Mead", options=options
+    )
+    assert best.fun - fit.objective == pytest.approx(curve.zeta[-1] ** 2, abs=1e-5)
+
+
+def test_too_few_points_for_a_limit():
+    """The path ends early, which a warning says; the limit is not known."""
+    with pytest.warns(lme.errors.ProfileWarning, match="broke off"):
+        profile = fitted("sleep_int").profile("Days", max_points=3, step=0.2, exact=())
+    curve = profile["Days"]
+    assert 0.4 < curve.zeta[-1] < 0.9 and curve.zeta.size == 7
+    assert np.isnan(curve.limits(0.95)).all()
+    whole = fitted("sleep_int").profile("Days", exact=())["Days"]
+    assert_allclose(curve.limits(0.3), whole.limits(0.3), rtol=1e-4)
+
+
 def skewed(family):
     """Twelve groups of six counts, or of six positive numbers."""
     rng = np.random.default_rng(1)
