@@ -109,7 +109,7 @@ class Component:
     def corr(self) -> Array:
         """Correlations, shape (p, p); NaN beside a standard deviation of zero."""
         scale = np.where(self.sd > 0, self.sd, np.nan)
-        corr: Array = self.cov / np.outer(scale, scale)
+        corr: Array = np.clip(self.cov / np.outer(scale, scale), -1.0, 1.0)
         np.fill_diagonal(corr, 1.0)
         return corr
 

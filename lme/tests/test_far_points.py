@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import lme
+from lme.engine import cholmod
 from lme.engine.choice import KERNELS
 from lme.engine.deviance import Deviance
 from lme.engine.laplace import Laplace
@@ -13,6 +14,9 @@ from lme.engine.quadrature import Quadrature
 from lme.families import resolve
 from lme.tests.test_laplace import FAMILIES_AND_LINKS, KINDS, problem_of
 
+needs_cholmod = pytest.mark.skipif(
+    not cholmod.available(), reason="scikit-sparse is not installed"
+)
 FAR = [-1e3, 1e8, 1e160, np.inf, np.nan]
 
 
@@ -75,7 +79,10 @@ def linear(seed=2):
     return res.fit_record.problem
 
 
-@pytest.mark.parametrize("kernel", sorted(KERNELS))
+@pytest.mark.parametrize(
+    "kernel",
+    ["blocked", pytest.param("cholmod", marks=needs_cholmod)],
+)
 @pytest.mark.parametrize("reml", [False, True])
 @pytest.mark.parametrize("sigma", [None, 1.3])
 def test_linear(kernel, reml, sigma):

@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 
 import lme
-from lme.engine import choice, cholmod, pirls
+from lme.engine import choice, pirls
 from lme.tests.metamorphic import (
     agree,
     close,
@@ -21,6 +21,7 @@ from lme.tests.metamorphic import (
 from lme.tests.test_metamorphic import (
     codings,
     copies,
+    each,
     empty_levels,
     labels,
     predictors,
@@ -31,10 +32,6 @@ from lme.tests.test_metamorphic import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::lme.errors.LMEWarning")
-
-needs_cholmod = pytest.mark.skipif(
-    not cholmod.available(), reason="scikit-sparse is not installed"
-)
 
 
 def determined(res):
@@ -111,7 +108,6 @@ def writings(model):
     agree(a, lme.glmer(counts, frame, family="binomial", **options).fit())
 
 
-@needs_cholmod
 def kernels(model):
     """Either factorization, with the Laplace approximation and without beta."""
     for nodes in (0, 1):
@@ -210,7 +206,7 @@ SHARED = [rows, labels, empty_levels, codings, predictors, copies, uncorrelated]
 RELATIONS = [*OWN, *(settled(relation) for relation in (*SHARED, terms, starts))]
 
 
-@pytest.mark.parametrize("relation", RELATIONS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("relation", each(RELATIONS))
 def test_same_model(relation):
     run(generalized_models(), relation, 2)
 
@@ -221,7 +217,7 @@ def test_normal_responses():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", [1, 2])
-@pytest.mark.parametrize("relation", RELATIONS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("relation", each(RELATIONS))
 def test_same_model_many_times(relation, start):
     run(generalized_models(), relation, 25, start)
 
