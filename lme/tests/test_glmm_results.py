@@ -510,4 +510,12 @@ def test_several_responses_of_zeros_and_ones():
     twice = Y[[0, 1, 1, 0]]
     twice.columns = pd.MultiIndex.from_product([["a", "b"], ["s", "f"]]).swaplevel()
     found = result.refit(twice).params["(Intercept)"]
+    # The same of shares, where the model has counts.
+    counts = lme.glmer(CBPP, frame, family="binomial").fit()
+    shares = Y.mul(frame["incidence"] / frame["size"], axis=0)
+    singly = [counts.refit(shares[k]).params.iloc[0] for k in shares]
+    close(counts.refit(shares).params["(Intercept)"], singly, 0, 1e-4)
+    shares = shares[[0, 1, 1, 0]].set_axis(twice.columns, axis=1)
+    again = [singly[k] for k in (0, 1, 1, 0)]
+    close(counts.refit(shares).params["(Intercept)"], again, 0, 1e-4)
     close(found, [one_by_one[k] for k in (0, 1, 1, 0)], 0, 1e-4)
