@@ -1,13 +1,17 @@
-"""How many processes a computation is spread over: the user's number, or joblib's."""
+"""Computations spread over processes: how many, and their results in order."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+import warnings
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lme.errors import OptionError
+
+T = TypeVar("T")
 
 
 def process_count(wanted: Any, name: str = "n_jobs") -> int:
@@ -45,3 +49,33 @@ def process_count(wanted: Any, name: str = "n_jobs") -> int:
             f"{name} is {wanted!r}.", "It is a whole number; -1 stands for all cores."
         )
     return int(wanted)
+
+
+def in_order(
+    function: Callable[..., T], arguments: Iterable[tuple[Any, ...]], n_jobs: int
+) -> Generator[T]:
+    """Results of a function on joblib's workers, one after the other.
+
+    Parameters
+    ----------
+    function : callable
+        It and its arguments are pickled.
+    arguments : iterable of tuple
+    n_jobs : int
+        As `process_count` gives it.
+
+    Notes
+    -----
+    Workers stop when the generator is closed, as by an interrupt.
+    """
+    from joblib import Parallel, delayed
+
+    pool = Parallel(n_jobs=n_jobs, return_as="generator")
+    results = pool(delayed(function)(*each) for each in arguments)
+    try:
+        yield from results
+    finally:
+        # joblib need not tell what was not used.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results.close()

@@ -129,11 +129,10 @@ def _description(fit: MixedFit, data_name: str, cov_type: wald.CovType) -> Any:
     if isinstance(fit, GLMMFit):
         rows.append(["Family:", f"{fit.family.name} ({fit.family.link.name} link)"])
         used = f"ML, {_approximation(fit)}"
+    count = verdict.evaluations
+    searched = f"{count} evaluation{'s' if count != 1 else ''}"
     rows += [
-        [
-            "Method:",
-            f"{used}; {verdict.kernel} kernel, {verdict.evaluations} evaluations",
-        ],
+        ["Method:", f"{used}; {verdict.kernel} kernel, {searched}"],
         ["Search:", _verdict(fit)],
     ]
     if known_text(fit):

@@ -19,7 +19,7 @@ from lme.inference.bootstrap.draws import Task, check_task, run
 from lme.inference.bootstrap.record import Bootstrap
 from lme.inference.bootstrap.refitting import Interrupted
 from lme.inference.prediction.simulation import count_of
-from lme.inference.processes import process_count
+from lme.inference.processes import in_order, process_count
 from lme.inference.working import MixedFit
 
 if TYPE_CHECKING:
@@ -198,19 +198,11 @@ def _refits(
             for a, b in jobs:
                 yield run(task, a, b, bar.update)
             return
-        from joblib import Parallel, delayed
-
-        pool = Parallel(n_jobs=workers, return_as="generator")
-        parts = pool(delayed(_quiet)(task, a, b) for a, b in jobs)
-        try:
+        tasks = ((task, a, b) for a, b in jobs)
+        with closing(in_order(_quiet, tasks, workers)) as parts:
             for part in parts:
                 bar.update(len(part))
                 yield part
-        finally:
-            # Workers stop with us, and joblib need not tell what was not used.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                parts.close()
 
 
 def _jobs(

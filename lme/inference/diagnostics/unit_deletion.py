@@ -7,7 +7,8 @@ estimates of all rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from lme.errors import FitError
 from lme.fit import Fit
 from lme.generalized import GLMMFit
 from lme.inference.diagnostics.leverage import held_at, working_problem
+from lme.inference.processes import in_order
 from lme.inference.working import MixedFit
 from lme.preparation import polish, settle_zeros
 from lme.search import Control, newton
@@ -270,7 +272,7 @@ def delete_units(
     progress : bool
         Show a bar.
     """
-    found: Iterator[Estimates]
+    found: Generator[Estimates]
     if n_jobs == 1:
         found = (_safely(refits, rows) for rows in units)
     else:
@@ -281,22 +283,22 @@ def delete_units(
 
         wrapped = tqdm(found, total=len(units), desc="deletion", unit="fit")
     problem = refits.fit.problem
-    with suited_threads([f.levels * f.values.shape[1] for f in problem.factors]):
+    with (
+        closing(found),
+        suited_threads([f.levels * f.values.shape[1] for f in problem.factors]),
+    ):
         return list(wrapped)
 
 
 def _in_parallel(
     refits: Refits, units: Sequence[Rows], n_jobs: int
-) -> Iterator[Estimates]:
-    from joblib import Parallel, delayed
-
+) -> Generator[Estimates]:
     step = max(1, min(_BATCH, -(-len(units) // (4 * abs(n_jobs)))))
-    tasks = (
-        delayed(_batch)(refits, units[first : first + step])
-        for first in range(0, len(units), step)
-    )
-    for batch in Parallel(n_jobs=n_jobs, return_as="generator")(tasks):
-        yield from batch
+    cuts = range(0, len(units), step)
+    tasks = ((refits, units[first : first + step]) for first in cuts)
+    with closing(in_order(_batch, tasks, n_jobs)) as batches:
+        for batch in batches:
+            yield from batch
 
 
 def _batch(refits: Refits, units: Sequence[Rows]) -> list[Estimates]:
