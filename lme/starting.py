@@ -55,12 +55,12 @@ def other_starts(problem: lmm.Problem, given: Any, evaluations: int) -> list[Arr
     the fixed effects, factors of few levels compete for the mean of the response, and
     the criterion has a minimum for each that wins: each gets a start. Three effects a
     level and few levels leave room for several minima: where the search was not short,
-    small variances are another start.
+    variances of other sizes are further starts.
     """
     if given is not None:
         return [moments.start(problem)]
     if evaluations > _SHORT and _crowded(problem):
-        return [scale * _identity(problem.template) for scale in (0.3, 0.1)]
+        return [scale * _identity(problem.template) for scale in (1.0, 0.3, 0.1)]
     levels = np.array([problem.cross.levels[s.factor] for s in problem.template.slots])
     few = np.flatnonzero(levels < _FEW_LEVELS)
     if few.size < 2:
@@ -94,7 +94,8 @@ def correlated_starts(problem: lmm.Problem, theta: Array) -> list[Array]:
     """Starts with strong correlations, where a pattern of them ended beside zeros.
 
     Deviations that are searched by their logarithm reach zero only in the limit, and a
-    pattern of correlations can hold them there although another one is better.
+    pattern of correlations can hold them there although another one is better. The
+    last start has variances of one for every term, which moments may all see in one.
 
     Parameters
     ----------
@@ -115,11 +116,12 @@ def correlated_starts(problem: lmm.Problem, theta: Array) -> list[Array]:
             level = float(np.sqrt(max(end.max(), 1e-8) * guess.max()))
             beside[slot.theta] = slot.structure.pack(level * np.eye(p))
             smaller |= bool(end.max() < _SMALLER * guess.max())
-    return [
+    correlated = [
         _neighbours(template, start, correlation)
         for start in ((first, beside) if smaller else (first,))
         for correlation in (0.9, -0.9)
     ]
+    return [*correlated, _identity(template)]
 
 
 def _deviations(slot: Slot, theta: Array) -> Array:

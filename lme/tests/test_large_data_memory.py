@@ -121,7 +121,7 @@ def test_more_than_the_memory_left(tmp_path):
 def test_four_times_the_memory_of_the_process(tmp_path):
     # All the process may have, libraries included.
     path, extra = tmp_path / "rows.parquet", 96 * 2**20
-    size, formula = written(path, groups=150, rows=40_000, columns=40, levels=1000)
+    size, formula = written(path, groups=170, rows=40_000, columns=40, levels=1000)
     limit, found = fitted_apart(path, formula, extra)
     assert limit, found
     assert size > 4 * limit
