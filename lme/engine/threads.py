@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from threadpoolctl import ThreadpoolController
 
@@ -65,6 +65,11 @@ class _State:
 _STATE = _State()
 
 
+def _counts(libraries: Iterable[Any]) -> list[int]:
+    # In Python 3.12 an interrupt amid a list inside a `with` can pass its end.
+    return [library.num_threads for library in libraries]
+
+
 class _OneThread:
     """A limit of one BLAS thread that several of ours may be under at once.
 
@@ -82,7 +87,7 @@ class _OneThread:
             libraries = _controller().lib_controllers
             if not _STATE.inside:
                 if _STATE.before is None:
-                    _STATE.before = [library.num_threads for library in libraries]
+                    _STATE.before = _counts(libraries)
                 for library in libraries:
                     library.set_num_threads(1)
             _STATE.inside.add(id(self))

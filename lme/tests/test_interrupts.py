@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,10 @@ def test_limits_of_threads_are_given_back_from_any_line(two_threads):
             sys.settrace(outer)
         found = [pool["num_threads"] for pool in threadpool_info()]
         assert found == before, number
+        with ThreadPoolExecutor(1) as pool:
+            free = pool.submit(threads._STATE.lock.acquire, timeout=5.0).result()
+            assert free, number
+            pool.submit(threads._STATE.lock.release).result()
         if ended and count > 0:
             break
     assert number > 10
